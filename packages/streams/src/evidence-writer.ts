@@ -1,0 +1,21 @@
+import type { Event } from '@caracal/core'
+
+/** What an event carries before the writer gives it version, id and time. */
+export type EventDraft = Omit<Event, 'v' | 'id' | 'time' | 'service'>
+
+/**
+ * Writes evidence. `record` resolves when the event is durable (or, in `async` mode, at once) and rejects with
+ * `EvidenceUnavailable` when it cannot be made so: then the effect must not happen.
+ */
+export type EvidenceWriter = {
+  /** Makes the canonical bytes, signs them, spools them. Returns the event id. */
+  record(draft: EventDraft): Promise<string>
+  /** Whether the next `record` is expected to work; `/ready` asks it. */
+  writable(): boolean
+  /** Flushes to the work stream as far as it can within `ms`; what remains stays on the volume. Returns what is left. */
+  close(ms: number): Promise<number>
+}
+
+export class EvidenceUnavailable extends Error {
+  override readonly name = 'EvidenceUnavailable'
+}

@@ -1,0 +1,89 @@
+import type { BroadcastStream, WorkStream } from '@caracal/core'
+
+/** A place in one stream, opaque to callers, ordered within the stream. `''` is before the first message. */
+export type Position = string
+
+export type BroadcastMessage = { readonly position: Position; readonly payload: string }
+
+export type BroadcastSubscriber = {
+  /** Called in order, one at a time; a promise holds back the next. A throw is logged and the message counted as seen. */
+  readonly onMessage: (message: BroadcastMessage) => void | Promise<void>
+  /** Something may be missing between what was seen and what comes (trimmed, flushed, failed over): load a snapshot anew. */
+  readonly onGap: (reason: string) => void | Promise<void>
+  /** Proof of life: a heartbeat or message of the stream arrived just now. */
+  readonly onAlive?: () => void
+}
+
+export type Subscription = { readonly stop: () => Promise<void> }
+
+export type WorkMessage = {
+  readonly position: Position
+  /** Key that messages are ordered by. */
+  readonly partition: string
+  readonly payload: string
+  /** Deliveries so far, this one included. */
+  readonly deliveries: number
+}
+
+/** What became of a message: `done` acknowledges, `quarantine` sets it aside at once, `retry` hands it out again later. */
+export type WorkOutcome = 'done' | 'retry' | { readonly quarantine: string }
+
+export type WorkConsumer = {
+  readonly group: string
+  readonly consumer: string
+  readonly batch: number
+  /** One outcome for each message, in order. A throw is `retry` for all and counts no try when `isOutage` says so. */
+  readonly handle: (messages: readonly WorkMessage[]) => Promise<readonly WorkOutcome[]>
+  /** Whether an error means that a dependency is away: reading pauses with backoff and nothing is quarantined (P-113). */
+  readonly isOutage?: (error: unknown) => boolean
+}
+
+export type Quarantined = {
+  readonly id: string
+  readonly stream: WorkStream
+  readonly partition: string
+  readonly payload: string
+  readonly reason: string
+  readonly at: number
+}
+
+export type StreamHealth = { readonly lag: number; readonly oldestPendingSeconds: number; readonly quarantined: number }
+
+/**
+ * Broadcast streams (every replica reads all, from its own position) and work streams (one group, acknowledged),
+ * over Redis or Postgres. Every message is authenticated; one that is not is quarantined (work) or reported and skipped (broadcast).
+ */
+export type Streams = {
+  readonly driver: 'redis' | 'postgres'
+
+  /** Appends and returns the position. Resolves when the store has it. */
+  publish(stream: BroadcastStream, payload: string): Promise<Position>
+  /** Where the stream ends now. Take it before a snapshot, then subscribe from it: no gap (P-057). */
+  tip(stream: BroadcastStream): Promise<Position>
+  /** Delivers everything after `from`, survives reconnects, and says when it cannot prove that nothing is missing. */
+  subscribe(stream: BroadcastStream, from: Position, subscriber: BroadcastSubscriber): Promise<Subscription>
+  /** One heartbeat a second on a broadcast stream, from every process that calls it. */
+  heartbeat(stream: BroadcastStream): Subscription
+
+  /** Appends in order, pipelined; resolves when the store has all of them. */
+  append(stream: WorkStream, messages: readonly { readonly partition: string; readonly payload: string }[]): Promise<void>
+  consume(stream: WorkStream, consumer: WorkConsumer): Promise<Subscription>
+  health(stream: WorkStream): Promise<StreamHealth>
+  quarantine: {
+    list(stream: WorkStream, limit: number): Promise<readonly Quarantined[]>
+    redrive(stream: WorkStream, id: string): Promise<boolean>
+    discard(stream: WorkStream, id: string): Promise<boolean>
+  }
+
+  /**
+   * One atomic set-if-absent shared by all replicas (P-017): `true` when `owner` has the key now, also when it had it before
+   * (a driver's retry is not a replay); `false` when somebody else has it. Forgotten after `ttl` seconds.
+   */
+  claim(key: string, owner: string, ttl: number): Promise<boolean>
+  /** Gives a claim back if `owner` still has it. */
+  release(key: string, owner: string): Promise<void>
+
+  /** Resolves when the store answers; throws when it does not. */
+  ping(): Promise<void>
+  close(): Promise<void>
+}
