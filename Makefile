@@ -1,0 +1,47 @@
+# `make help` lists the targets. Everything a target needs is installed by it.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+INSTALLED := node_modules/.package-lock.json
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(INSTALLED): package.json package-lock.json $(wildcard apps/*/package.json packages/*/package.json tests/*/package.json)
+	@echo "installing packages (about half a minute the first time)"
+	@npm ci --no-audit --no-fund --loglevel=error
+	@touch $(INSTALLED)
+
+.PHONY: install
+install: $(INSTALLED) ## Install the packages, Node included
+
+.PHONY: up
+up: install ## Start everything in one process on embedded Postgres, until Ctrl-C
+	@node apps/cli/src/main.ts up $(ARGS)
+
+.PHONY: test
+test: install test-servers check lint ## Types, lint and all tests of the default path
+	@vitest run
+
+.PHONY: test-servers
+test-servers: ## Install the servers the tests run against (Debian as root; elsewhere it says what is missing)
+	@tests/harness/install-servers.sh
+
+.PHONY: check
+check: install ## Types
+	@tsc --noEmit -p tsconfig.json
+
+.PHONY: lint
+lint: install ## Lint and format, as CI sees them
+	@biome ci --diagnostic-level=error .
+
+.PHONY: format
+format: install ## Format and apply safe fixes
+	@biome check --write .
+
+.PHONY: clean
+clean: ## Remove packages and the embedded state
+	@rm -rf node_modules .caracal

@@ -1,0 +1,85 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+import { freePort } from './free-port.ts'
+
+export type PostgresServer = {
+  /** URL of the maintenance database, as superuser. */
+  readonly url: string
+  readonly dataDir: string
+  stop(): Promise<void>
+}
+
+/** The folder that holds `initdb` and `postgres`: the newest of the distribution's, else whatever PATH has. */
+export function postgresBinaries(): string {
+  const root = '/usr/lib/postgresql'
+  const versions = existsSync(root) ? readdirSync(root).sort((a, b) => Number(b) - Number(a)) : []
+  for (const version of versions) if (existsSync(join(root, version, 'bin/initdb'))) return join(root, version, 'bin')
+  for (const dir of (process.env.PATH ?? '').split(':')) if (existsSync(join(dir, 'initdb'))) return dir
+  throw new Error('Postgres is not installed: run `make test-servers` (Debian), or install a package with `initdb` and `postgres`')
+}
+
+/** Postgres refuses to run as root, so root hands it to the account that the distribution's package made. */
+function unprivileged(): { uid: number; gid: number } | undefined {
+  if (process.getuid?.() !== 0) return undefined
+  const id = (flag: string) => Number(execFileSync('id', [flag, 'postgres'], { encoding: 'utf8' }))
+  return { uid: id('-u'), gid: id('-g') }
+}
+
+/**
+ * Starts a Postgres of its own on loopback and a free port; resolves when it answers.
+ * Tests of crashes ask for `durable`, everything else does without fsync.
+ */
+export async function startPostgres(
+  options: { durable?: boolean; settings?: Readonly<Record<string, string>> } = {},
+): Promise<PostgresServer> {
+  const bin = postgresBinaries()
+  const account = unprivileged()
+  const dataDir = mkdtempSync(join(tmpdir(), 'caracal-postgres-'))
+  chmodSync(dataDir, 0o700)
+  if (account) chownSync(dataDir, account.uid, account.gid)
+  const run = { ...account, cwd: dataDir, stdio: 'ignore' as const }
+  execFileSync(join(bin, 'initdb'), ['-D', dataDir, '-U', 'caracal', '--auth=trust', '--encoding=UTF8', '--no-locale', '--no-sync'], run)
+  const port = await freePort()
+  const settings = {
+    listen_addresses: '127.0.0.1',
+    port: String(port),
+    unix_socket_directories: dataDir,
+    max_connections: '300',
+    ...(options.durable ? {} : { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }),
+    ...options.settings,
+  }
+  const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
+  const child = spawn(join(bin, 'postgres'), ['-D', dataDir, ...flags], run)
+  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  const url = `postgres://caracal@127.0.0.1:${port}/postgres`
+  await untilAnswers(url)
+  return {
+    url,
+    dataDir,
+    stop: async () => {
+      child.kill('SIGINT') // fast shutdown: open connections are ended
+      await exited
+      rmSync(dataDir, { recursive: true, force: true })
+    },
+  }
+}
+
+async function untilAnswers(url: string): Promise<void> {
+  const deadline = Date.now() + 20_000
+  for (;;) {
+    const client = new pg.Client({ connectionString: url })
+    client.on('error', () => {})
+    try {
+      await client.connect()
+      await client.end()
+      return
+    } catch (error) {
+      if (Date.now() > deadline) throw error
+      await sleep(50)
+    }
+  }
+}
