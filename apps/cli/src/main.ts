@@ -1,0 +1,182 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander'
+import { CliError } from './cli-error.ts'
+import type { CommandContext } from './commands/command.ts'
+import { loadContext } from './context.ts'
+import { colour, processOutput } from './output.ts'
+
+/** Commands are loaded when they run: `caracal get` must not pay for the services that `caracal up` starts. */
+export function program(): Command {
+  const caracal = new Command('caracal')
+    .description('Mandates instead of keys for AI agents: decide, enforce, evidence, revoke.')
+    .option('--json', 'print JSON instead of tables')
+    .exitOverride()
+    .configureHelp({ sortSubcommands: true })
+  const here = (): CommandContext => ({
+    output: processOutput(caracal.opts().json === true),
+    context: () => loadContext(process.env),
+    env: process.env,
+  })
+
+  caracal
+    .command('up')
+    .description('start everything in one process, until Ctrl-C')
+    .option('--database-url <url>', 'a Postgres server instead of the embedded one')
+    .option('--redis-url <url>', 'a Redis server for the streams instead of Postgres')
+    .option('--port-offset <n>', 'added to every port', '0')
+    .action(async (options) => (await import('./commands/up.ts')).up(here(), options))
+  caracal
+    .command('serve <role>')
+    .description('start one role: api, sts, gateway, audit or coordinator; configured by the environment')
+    .action(async (role) => (await import('./commands/serve.ts')).serve(here(), role))
+
+  caracal
+    .command('apply')
+    .description('make the zone what YAML documents say')
+    .requiredOption('-f, --file <path...>', 'a file, or a folder of .yaml files')
+    .option('--plan', 'show what would change and write nothing', false)
+    .option('--no-activate', 'store changed policies without activating them')
+    .action(
+      async (options) =>
+        void (await (
+          await import('./commands/apply.ts')
+        ).apply(here(), { files: options.file, plan: options.plan, activate: options.activate })),
+    )
+  caracal
+    .command('get <noun> [name]')
+    .description('list zones, applications, resources, providers, policies, sessions, delegations, revocations, tokens')
+    .option('-z, --zone <zone>', 'zone name or id')
+    .action(async (noun, name, options) => (await import('./commands/get.ts')).get(here(), { noun, name, zone: options.zone }))
+  caracal
+    .command('delete <noun> <name>')
+    .description('delete one, and revoke what lives on it')
+    .option('-z, --zone <zone>', 'zone name or id')
+    .option('--dry-run', 'show what would be cut and change nothing', false)
+    .option('-y, --yes', 'do not ask', false)
+    .action(async (noun, name, options) => {
+      await confirm(options, `delete ${noun} ${name} and revoke everything that stands on it`)
+      await (await import('./commands/get.ts')).remove(here(), { noun, name, zone: options.zone, dryRun: options.dryRun })
+    })
+  caracal
+    .command('revoke <kind> <id>')
+    .description(
+      'revoke a mandate, session, delegation, application, resource, provider, subject, connection or zone, and everything below it',
+    )
+    .option('-z, --zone <zone>', 'zone name or id')
+    .option('--reason <text>', 'why, for the evidence', 'revoked by an operator')
+    .option('--dry-run', 'show what would end and change nothing', false)
+    .option('-y, --yes', 'do not ask', false)
+    .action(async (kind, id, options) => {
+      await confirm(options, `revoke ${kind} ${id}`)
+      await (await import('./commands/revoke.ts')).revoke(here(), {
+        kind,
+        id,
+        zone: options.zone,
+        reason: options.reason,
+        dryRun: options.dryRun,
+      })
+    })
+
+  const credential = caracal.command('credential').description('client credentials of applications')
+  credential
+    .command('create <application>')
+    .description('make a client secret; it is shown once')
+    .option('-z, --zone <zone>', 'zone name or id')
+    .action(
+      async (application, options) =>
+        void (await (await import('./commands/credential.ts')).createCredential(here(), { application, zone: options.zone })),
+    )
+  caracal
+    .command('mandate')
+    .description('get a mandate with client credentials (CARACAL_CLIENT_ID, CARACAL_CLIENT_SECRET or its _FILE) and print it')
+    .requiredOption('-r, --resource <identifier>', 'resource identifier (URI)')
+    .option('-s, --scope <scopes>', 'scopes, separated by spaces; default: all that policy allows')
+    .option('--ttl <seconds>', 'lifetime asked for')
+    .option('--once', 'single use', false)
+    .action(async (options) => (await import('./commands/mandate.ts')).printMandate(here(), options))
+
+  caracal
+    .command('canary')
+    .description('walk the whole path once: exchange, governed call, evidence, proof, refusal, revocation')
+    .action(async () => (await import('./commands/canary.ts')).canary(here()))
+  caracal
+    .command('explain <request-id>')
+    .description('why a request was allowed or refused')
+    .option('-z, --zone <zone>', 'zone name or id')
+    .action(async (requestId, options) => (await import('./commands/explain.ts')).explain(here(), { requestId, zone: options.zone }))
+
+  const audit = caracal.command('audit').description('evidence')
+  audit
+    .command('verify')
+    .description('verify a bundle offline, or the whole log of a zone')
+    .option('-z, --zone <zone>', 'zone name or id')
+    .option('--bundle <file>', 'an exported bundle')
+    .option('--key <vkey>', 'public key of the log, or a file that holds it')
+    .action(async (options) => (await import('./commands/audit.ts')).verify(here(), options))
+  audit
+    .command('export')
+    .description('write a signed evidence bundle to a file')
+    .requiredOption('-o, --output <file>', 'where to')
+    .option('-z, --zone <zone>', 'zone name or id')
+    .option('--from <index>', 'first log index')
+    .option('--to <index>', 'log index after the last')
+    .action(async (options) => (await import('./commands/audit.ts')).exportBundle(here(), { ...options, file: options.output }))
+
+  const db = caracal.command('db').description('the database schema')
+  db.command('init')
+    .description('version table and what needs elevated rights; any number of times')
+    .action(async () => (await import('./commands/db.ts')).dbInit(here()))
+  const migrate = db.command('migrate').description('migrations; forward only')
+  migrate
+    .command('up')
+    .description('apply all pending migrations')
+    .action(async () => (await import('./commands/db.ts')).dbMigrateUp(here()))
+  migrate
+    .command('status')
+    .description('what is applied and what is pending')
+    .action(async () => (await import('./commands/db.ts')).dbStatus(here()))
+  migrate
+    .command('down')
+    .description('does not exist: migrations only go forward')
+    .action(() => {
+      throw new CliError(
+        'Migrations only go forward.',
+        'Roll forward with a corrected version; `caracal db migrate status` shows where the schema is.',
+        { exitCode: 2 },
+      )
+    })
+  return caracal
+}
+
+/** Destructive commands ask on a terminal and want `--yes` in a pipe. */
+async function confirm(options: { yes: boolean; dryRun: boolean }, act: string): Promise<void> {
+  if (options.yes || options.dryRun) return
+  if (!process.stdin.isTTY) throw new CliError(`This would ${act}.`, 'Repeat it with --yes, or look first with --dry-run.', { exitCode: 2 })
+  const { confirm: ask, isCancel } = await import('@clack/prompts')
+  const answer = await ask({ message: `Really ${act}?`, initialValue: false })
+  if (isCancel(answer) || !answer) throw new CliError('Nothing was changed.')
+}
+
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+  const red = (text: string) => colour('red', text)
+  if (error instanceof CliError) {
+    process.stderr.write(`${red('error:')} ${error.message}\n`)
+    for (const line of error.lines) process.stderr.write(`  ${line}\n`)
+    if (error.fix) process.stderr.write(`${error.fix}\n`)
+    return error.exitCode
+  }
+  process.stderr.write(`${red('error:')} ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+  return 1
+}
+
+if (import.meta.main) {
+  program()
+    .parseAsync()
+    .then(
+      () => undefined,
+      (error: unknown) => {
+        process.exitCode = report(error)
+      },
+    )
+}
