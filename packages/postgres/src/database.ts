@@ -1,12 +1,21 @@
 import type { Kysely, Transaction } from 'kysely'
 import type { Tables } from './tables.ts'
 
+/** What a database reports to: connections that break and come back. pino's shape. */
+export type DatabaseLogger = {
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+/** What every repository takes first: statements on their own, or within the caller's transaction. */
+export type Queryable = Kysely<Tables> | Transaction<Tables>
+
 /** Postgres, embedded (PGlite) or a server: the same SQL, the same migrations. */
 export type Database = {
   readonly kind: 'embedded' | 'server'
-  /** Typed queries, each on its own connection. */
+  /** Typed queries, each on its own connection. Throws inside `transaction`: there, every statement goes through `tx`. */
   readonly query: Kysely<Tables>
-  /** One transaction, read committed; rolled back when `work` throws. Embedded: one at a time. */
+  /** One transaction, read committed; rolled back when `work` throws. Embedded: one at a time, in the order they were asked for. */
   transaction<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T>
   /** LISTEN that survives reconnects; `onReconnect` says that notifications may have been missed. */
   listen(channel: string, onNotify: (payload: string) => void, onReconnect: () => void): Promise<() => Promise<void>>

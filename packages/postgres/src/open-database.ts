@@ -1,0 +1,124 @@
+import { PGlite } from '@electric-sql/pglite'
+import { Kysely, type LogEvent, PGliteDialect, PostgresDialect, sql } from 'kysely'
+import pg from 'pg'
+import type { Database, DatabaseLogger } from './database.ts'
+import { PARSERS, PG_TYPES } from './driver-types.ts'
+import { Listener } from './listener.ts'
+import { serverUrl } from './server-url.ts'
+import type { Tables } from './tables.ts'
+import { inOwnContext, transactionScope } from './transaction-scope.ts'
+
+/** Where the data is: a server, a folder of an embedded Postgres, or memory (gone at close). */
+export type DatabaseLocation =
+  | { readonly url: string; readonly pool?: number; readonly application?: string }
+  | { readonly dataDir: string }
+  | { readonly memory: true }
+
+/** Limits of every session, in milliseconds (P-134). */
+export const SESSION_LIMITS = { statement: 15_000, lock: 5_000, idleInTransaction: 30_000, connect: 5_000 } as const
+
+const PING_LIMIT_MS = 2_000
+const DEFAULT_POOL = 10
+
+const SILENT: DatabaseLogger = { warn: () => {}, error: () => {} }
+
+/**
+ * Opens Postgres. A server is connected to lazily: an unreachable one shows at the first statement and in `ping`.
+ * The embedded one is started here. Nothing is migrated.
+ */
+export async function openDatabase(location: DatabaseLocation, options: { readonly logger?: DatabaseLogger } = {}): Promise<Database> {
+  const logger = options.logger ?? SILENT
+  return 'url' in location ? openServer(location, logger) : await openEmbedded('dataDir' in location ? location.dataDir : 'memory://')
+}
+
+function openServer(location: { url: string; pool?: number; application?: string }, logger: DatabaseLogger): Database {
+  const settings: pg.ClientConfig = {
+    connectionString: serverUrl(location.url),
+    application_name: location.application ?? 'caracal',
+    connectionTimeoutMillis: SESSION_LIMITS.connect,
+    statement_timeout: SESSION_LIMITS.statement,
+    lock_timeout: SESSION_LIMITS.lock,
+    idle_in_transaction_session_timeout: SESSION_LIMITS.idleInTransaction,
+    keepAlive: true,
+    types: PG_TYPES,
+  }
+  const max = location.pool ?? DEFAULT_POOL
+  const pool = new pg.Pool({ ...settings, max })
+  // Without these listeners a connection that breaks, idle or in use, would end the process (P-137).
+  pool.on('error', (error) => logger.warn({ err: error }, 'an idle database connection broke'))
+  pool.on('connect', (client) => client.on('error', () => {})) // in use: its statement fails with the same error
+  const listener = new Listener(settings, logger)
+  return assemble('server', new PostgresDialect({ pool }), {
+    listen: (channel, onNotify, onReconnect) => listener.listen(channel, onNotify, onReconnect),
+    pool: () => ({ max, inUse: pool.totalCount - pool.idleCount, idle: pool.idleCount, waiting: pool.waitingCount }),
+    close: async (kysely) => {
+      await listener.close()
+      await kysely.destroy()
+      if (!pool.ended) await pool.end()
+    },
+  })
+}
+
+async function openEmbedded(dataDir: string): Promise<Database> {
+  const pglite = await PGlite.create({ dataDir, parsers: PARSERS })
+  let open = 0
+  const database = assemble('embedded', new PGliteDialect({ pglite }), {
+    listen: async (channel, onNotify) => {
+      const notify = inOwnContext(onNotify)
+      // Delivered while the notifying statement returns: let that finish first.
+      return await pglite.listen(channel, (payload) => queueMicrotask(() => notify(payload)))
+    },
+    pool: () => ({ max: 1, inUse: Math.min(open, 1), idle: open === 0 ? 1 : 0, waiting: Math.max(open - 1, 0) }),
+    close: async (kysely) => {
+      await kysely.destroy()
+      if (!pglite.closed) await pglite.close()
+    },
+  })
+  return {
+    ...database,
+    transaction: async (work) => {
+      open += 1
+      try {
+        return await database.transaction(work)
+      } finally {
+        open -= 1
+      }
+    },
+  }
+}
+
+type Parts = Pick<Database, 'listen' | 'pool'> & { readonly close: (kysely: Kysely<Tables>) => Promise<void> }
+
+function assemble(kind: Database['kind'], dialect: PostgresDialect | PGliteDialect, parts: Parts): Database {
+  let statements = 0
+  const log = (_: LogEvent) => {
+    statements += 1
+  }
+  const kysely = new Kysely<Tables>({ dialect, log })
+  const scope = transactionScope()
+  let closing: Promise<void> | undefined
+  return {
+    kind,
+    query: kysely.withPlugin(scope.guard),
+    transaction: (work) => scope.run(() => kysely.transaction().execute(work)),
+    listen: parts.listen,
+    statements: () => statements,
+    ping: () => answersWithin(sql`select 1`.execute(kysely), PING_LIMIT_MS),
+    pool: parts.pool,
+    close: () => {
+      closing ??= parts.close(kysely)
+      return closing
+    },
+  }
+}
+
+async function answersWithin(answer: Promise<unknown>, ms: number): Promise<void> {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new Error(`the database did not answer within ${ms} ms`)), ms)
+  answer.catch(() => {}) // it may fail after the limit has answered for it
+  try {
+    await Promise.race([answer, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
