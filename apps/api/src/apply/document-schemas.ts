@@ -6,17 +6,20 @@ const strict = { additionalProperties: false } as const
 const Name = Type.String({ pattern: NAME.source, description: 'lower-case letters, digits and inner hyphens, at most 63' })
 const Label = Type.String({ pattern: '^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$', description: 'letters, digits and . _ / -, at most 63' })
 const Labels = Type.Array(Label, { maxItems: 64, uniqueItems: true })
-const Scope = Type.String({ pattern: '^[\\x21\\x23-\\x29\\x2b-\\x5b\\x5d-\\x7e]{1,128}$', description: 'printable ASCII without space, quotes, backslash and *' })
+const Scope = Type.String({
+  pattern: '^[\\x21\\x23-\\x29\\x2b-\\x5b\\x5d-\\x7e]{1,128}$',
+  description: 'printable ASCII without space, quotes, backslash and *',
+})
 const Seconds = Type.Number({ exclusiveMinimum: 0, maximum: 86_400, description: 'seconds' })
 const Cidr = Type.String({ pattern: '^[0-9a-fA-F.:]+/[0-9]{1,3}$', description: 'an address range such as 10.0.0.0/8' })
-const Host = Type.String({ pattern: '^[A-Za-z0-9.-]+(:[0-9]{1,5})?$|^\\[[0-9a-fA-F:]+\\](:[0-9]{1,5})?$', description: 'a host, or host:port' })
+const Host = Type.String({
+  pattern: '^[A-Za-z0-9.-]+(:[0-9]{1,5})?$|^\\[[0-9a-fA-F:]+\\](:[0-9]{1,5})?$',
+  description: 'a host, or host:port',
+})
 
 /** A secret never stands in a document that is kept: it comes from the environment or a file of whoever applies. */
 const Secret = Type.Union(
-  [
-    Type.Object({ fromEnv: Type.String({ minLength: 1 }) }, strict),
-    Type.Object({ fromFile: Type.String({ minLength: 1 }) }, strict),
-  ],
+  [Type.Object({ fromEnv: Type.String({ minLength: 1 }) }, strict), Type.Object({ fromFile: Type.String({ minLength: 1 }) }, strict)],
   { description: '{ fromEnv: NAME } or { fromFile: path }' },
 )
 
@@ -51,7 +54,9 @@ export const ProviderDocument = Type.Object(
     clientAuthentication: Type.Optional(Type.Enum(['client_secret_basic', 'client_secret_post'])),
     scope: Type.Optional(Type.String({ maxLength: 1024 })),
     egressAllow: Type.Optional(Type.Array(Cidr, { maxItems: 64 })),
-    expiresAt: Type.Optional(Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?Z$', description: 'RFC 3339, UTC' })),
+    expiresAt: Type.Optional(
+      Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?Z$', description: 'RFC 3339, UTC' }),
+    ),
     secret: Type.Optional(Secret),
   },
   strict,
@@ -69,7 +74,10 @@ export const ResourceDocument = Type.Object(
     scopes: Type.Array(Scope, { minItems: 1, maxItems: 256, uniqueItems: true }),
     operations: Type.Optional(
       Type.Array(
-        Type.Object({ method: Type.String({ pattern: '^(\\*|[A-Z]{1,32})$' }), path: Type.String({ pattern: '^/', maxLength: 1024 }), scope: Scope }, strict),
+        Type.Object(
+          { method: Type.String({ pattern: '^(\\*|[A-Z]{1,32})$' }), path: Type.String({ pattern: '^/', maxLength: 1024 }), scope: Scope },
+          strict,
+        ),
         { maxItems: 2_000 },
       ),
     ),
@@ -79,7 +87,15 @@ export const ResourceDocument = Type.Object(
     encodedSeparators: Type.Optional(Type.Enum(['refuse', 'literal'])),
     maxBodyBytes: Type.Optional(Type.Integer({ minimum: 0, maximum: 1024 ** 3 })),
     timeouts: Type.Optional(
-      Type.Object({ connect: Type.Optional(Seconds), firstByte: Type.Optional(Seconds), idle: Type.Optional(Seconds), stream: Type.Optional(Seconds) }, strict),
+      Type.Object(
+        {
+          connect: Type.Optional(Seconds),
+          firstByte: Type.Optional(Seconds),
+          idle: Type.Optional(Seconds),
+          stream: Type.Optional(Seconds),
+        },
+        strict,
+      ),
     ),
   },
   strict,

@@ -7,7 +7,13 @@ import { ApplicationDocument, ProviderDocument, ResourceDocument, ZoneDocument }
 export type SourceFile = { readonly file: string; readonly text: string }
 
 /** One thing wrong with the set: where it stands and which field it is. */
-export type DocumentProblem = { readonly file: string; readonly line: number; readonly column: number; readonly field: string; readonly message: string }
+export type DocumentProblem = {
+  readonly file: string
+  readonly line: number
+  readonly column: number
+  readonly field: string
+  readonly message: string
+}
 
 /** Where a document begins, for problems that show only when the set is looked at as a whole. */
 export type Origin = { readonly file: string; readonly line: number; readonly column: number }
@@ -78,7 +84,8 @@ class DocumentReader {
     if (!isMap(root)) return undefined
     const origin = this.#origin()
     const zone = root.get('zone')
-    if (zone !== undefined && (typeof zone !== 'string' || !NAME.test(zone))) return this.#report(this.#offset(['zone']), 'zone', 'must be the name of a zone')
+    if (zone !== undefined && (typeof zone !== 'string' || !NAME.test(zone)))
+      return this.#report(this.#offset(['zone']), 'zone', 'must be the name of a zone')
     const [start, , end] = root.range ?? [0, 0, text.length]
     root.delete('zone')
     const policy = policyFromNode(root, this.#lines, { file: this.#file })
@@ -115,7 +122,10 @@ class DocumentReader {
     const before = this.#problems.length
     const told = new Set<string>()
     const tell = (segments: readonly (string | number)[], message: string) => {
-      const field = segments.reduce<string>((path, segment) => (typeof segment === 'number' ? `${path}[${segment}]` : join(path, segment)), '')
+      const field = segments.reduce<string>(
+        (path, segment) => (typeof segment === 'number' ? `${path}[${segment}]` : join(path, segment)),
+        '',
+      )
       if (told.has(field)) return
       told.add(field)
       this.#report(this.#offset(segments), field, message)
@@ -123,10 +133,16 @@ class DocumentReader {
     const errors = Value.Errors(schema, this.#document.toJS())
     for (const error of errors) {
       const segments = pointerSegments(error.instancePath)
-      const params = error.params as { requiredProperties?: readonly string[]; additionalProperties?: readonly string[]; allowedValues?: readonly unknown[] }
+      const params = error.params as {
+        requiredProperties?: readonly string[]
+        additionalProperties?: readonly string[]
+        allowedValues?: readonly unknown[]
+      }
       if (error.keyword === 'required') for (const name of params.requiredProperties ?? []) tell([...segments, name], 'is missing')
-      else if (error.keyword === 'additionalProperties') for (const name of params.additionalProperties ?? []) tell([...segments, name], 'unknown key')
-      else if (error.keyword === 'boolean') continue // The key itself is told by additionalProperties.
+      else if (error.keyword === 'additionalProperties')
+        for (const name of params.additionalProperties ?? []) tell([...segments, name], 'unknown key')
+      else if (error.keyword === 'boolean')
+        continue // The key itself is told by additionalProperties.
       else if (error.keyword === 'enum') tell(segments, `must be one of ${(params.allowedValues ?? []).join(', ')}`)
       else tell(segments, describedAs(schema, error.schemaPath) ?? error.message)
     }
