@@ -1,0 +1,197 @@
+import type { Socket } from 'node:net'
+import { newId, type Reason, type RequestId, refuse } from '@caracal/core'
+import helmet from '@fastify/helmet'
+import { SpanStatusCode } from '@opentelemetry/api'
+import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
+import { infrastructureReason } from './infrastructure-error.ts'
+import { createPathMethods } from './path-methods.ts'
+import type { Probes } from './probes.ts'
+import { problem } from './problem.ts'
+import { createRateLimiter } from './rate-limit.ts'
+import { MAX_BODY_BYTES } from './read-request.ts'
+import type { RouteRow } from './route.ts'
+import { sendRefusal } from './send-answer.ts'
+import { serveRoute, zoneById } from './serve-route.ts'
+import { addServiceRoutes, SERVICE_PATHS } from './service-routes.ts'
+import type { ServiceOptions } from './start-service.ts'
+import { startServerSpan } from './trace.ts'
+import { principalKey } from './who.ts'
+
+/** Methods that become a metric label as they are. */
+const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
+
+/** The fastify application behind a route table; it does not listen yet. */
+export async function createApp(options: ServiceOptions, probes: Probes, draining: AbortSignal): Promise<FastifyInstance> {
+  const { name: service, logger } = options
+  const app = Fastify({
+    logger: false,
+    genReqId: () => newId('request'),
+    requestIdHeader: false,
+    bodyLimit: MAX_BODY_BYTES,
+    trustProxy: options.trustedProxies === undefined || options.trustedProxies.length === 0 ? false : [...options.trustedProxies],
+    // One spelling per route: no folding of case, slashes or trailing slashes (P-120).
+    routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, ignoreDuplicateSlashes: false, maxParamLength: 512 },
+    exposeHeadRoutes: true,
+    requestTimeout: 30_000,
+    keepAliveTimeout: 65_000,
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
+    http: { headersTimeout: 10_000, maxHeaderSize: 16_384 },
+    clientErrorHandler: (error, socket) => answerBrokenRequest(error, socket, service),
+    frameworkErrors: (_error, request, reply) => {
+      sendRefusal(request, reply, refuse('malformed_path'), undefined, { service, requestId: request.id as RequestId })
+    },
+  })
+  const methodsOf = createPathMethods([...options.routes, ...SERVICE_PATHS.map((path) => ({ method: 'GET' as const, path }))])
+  const limiter = createRateLimiter(options.rates ?? {}, Date.now)
+
+  app.removeAllContentTypeParsers()
+  // Bytes only: they are parsed after the media type, the credential and, for internal calls, the signature were checked.
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  app.decorateRequest('exchange')
+  await app.register(helmet, {
+    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+    crossOriginResourcePolicy: { policy: 'same-origin' },
+    referrerPolicy: { policy: 'no-referrer' },
+  })
+
+  app.addHook('onRequest', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'unmatched'
+    const { at, span } = startServerSpan(one(request.headers.traceparent), `${request.method} ${route}`)
+    const gone = new AbortController()
+    request.exchange = {
+      id: request.id as RequestId,
+      clientRequestId: printable(one(request.headers['x-request-id'])),
+      trace: at,
+      span,
+      gone,
+      principal: { kind: 'anyone' },
+      zone: null,
+      claimed: undefined,
+      proven: undefined,
+    }
+    reply.raw.once('close', () => {
+      if (!reply.raw.writableFinished) gone.abort()
+    })
+    reply.header('x-request-id', request.id)
+    for (const page of options.pages ?? []) if ((request.raw.url ?? '').startsWith(page.prefix)) reply.headers(page.headers)
+    if (request.is404) {
+      const allowed = methodsOf(request.raw.url ?? '')
+      if (allowed.length > 0) reply.header('allow', allowed.join(', '))
+      return sendRefusal(request, reply, refuse(allowed.length > 0 ? 'method_not_allowed' : 'not_found'), undefined, context(request))
+    }
+  })
+  app.addHook('onSend', async (_request, reply) => {
+    if (probes.draining()) reply.header('connection', 'close')
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    const code = String(reply.statusCode)
+    const route = request.routeOptions.url ?? 'unmatched'
+    const method = METHODS.has(request.method) ? request.method : 'other'
+    options.metrics.httpRequestSeconds.observe({ route, method, code }, reply.elapsedTime / 1000)
+    const { span } = request.exchange
+    span.setAttributes({ 'http.request.method': method, 'http.route': route, 'http.response.status_code': reply.statusCode })
+    if (reply.statusCode >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
+    span.end()
+    const level = reply.statusCode >= 500 ? 'warn' : 'debug'
+    if (logger.isLevelEnabled(level)) {
+      const fields = {
+        request_id: request.id,
+        trace_id: request.exchange.trace.traceId,
+        method,
+        route,
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime),
+      }
+      logger[level](fields, 'request')
+    }
+  })
+  app.setErrorHandler((error, request, reply) => {
+    const reason = reasonOf(error as FastifyError, options)
+    if (reason === 'internal_error')
+      logger.error({ err: error, request_id: request.id, route: request.routeOptions.url }, 'a handler broke')
+    else if (reason === 'store_unavailable' || reason === 'evidence_unavailable')
+      logger.warn({ err: error, request_id: request.id }, 'a dependency is away')
+    if (reason === 'body_too_large') reply.header('connection', 'close')
+    return sendRefusal(request, reply, refuse(reason), rowOf.get(request.routeOptions.config), context(request))
+  })
+
+  const context = (request: FastifyRequest) => ({ service, requestId: request.id as RequestId })
+  const rowOf = new WeakMap<object, RouteRow>()
+  addServiceRoutes(app, { service, version: options.version, probes, rows: options.routes })
+  for (const row of options.routes) {
+    const served = serveRoute(row, {
+      service,
+      authenticator: options.authenticator ?? { authenticate: () => refuse('unauthenticated') },
+      internal: options.internal,
+      idempotency: options.idempotency,
+      resolveZone: options.resolveZone ?? zoneById,
+      checkReplies: options.checkReplies ?? false,
+      draining,
+    })
+    const config = {}
+    rowOf.set(config, row)
+    app.route({
+      method: row.method,
+      url: row.path,
+      bodyLimit: served.maxBodyBytes,
+      config,
+      async onRequest(request, reply) {
+        rowOf.set(request.routeOptions.config, row)
+        if (!(await served.admit(request, reply))) return reply
+        if (row.rate === undefined) return
+        const { principal } = request.exchange
+        const wait = limiter.take(row.rate, principal.kind === 'anyone' ? request.ip : principalKey(principal))
+        if (wait > 0)
+          return sendRefusal(request, reply, refuse('rate_limited', undefined, { retry_after: Math.ceil(wait) }), row, context(request))
+      },
+      handler: (request, reply) => served.serve(request, reply),
+    })
+  }
+  await app.ready()
+  return app
+}
+
+function reasonOf(error: FastifyError, options: ServiceOptions): Reason {
+  switch (error.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return 'body_too_large'
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return 'unsupported_media_type'
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+    case 'FST_ERR_CTP_EMPTY_JSON_BODY':
+      return 'invalid_request'
+    default:
+      return options.reasonOf?.(error) ?? infrastructureReason(error) ?? 'internal_error'
+  }
+}
+
+/** Bytes that are not HTTP, headers that are too large or too slow: answered on the bare socket. */
+function answerBrokenRequest(error: Error & { code?: string }, socket: Socket, service: string): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const reason: Reason = error.code === 'HPE_HEADER_OVERFLOW' ? 'headers_too_large' : 'invalid_request'
+  const requestId = newId('request')
+  const wire = problem(refuse(reason), { service, requestId })
+  const headers = {
+    ...wire.headers,
+    'x-request-id': requestId,
+    'content-length': String(Buffer.byteLength(wire.body)),
+    connection: 'close',
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  socket.end(
+    `HTTP/1.1 ${wire.status} ${wire.status === 431 ? 'Request Header Fields Too Large' : 'Bad Request'}\r\n${lines.join('\r\n')}\r\n\r\n${wire.body}`,
+  )
+}
+
+function one(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' ? header : undefined
+}
+
+/** The caller's request id is only kept when it cannot break a log line or a header. */
+function printable(text: string | undefined): string | undefined {
+  return text !== undefined && /^[\x21-\x7e]{1,128}$/.test(text) ? text : undefined
+}

@@ -1,0 +1,47 @@
+export { type Answer, answer, noContent, raw } from './answer.ts'
+export { type Authenticator, bearerToken, firstOf, type Presented } from './authenticator.ts'
+export { etag, ifMatch, ifNoneMatch } from './conditional.ts'
+export { type Form, form, parseForm, singleValues } from './form.ts'
+export { gracefulStop, type StopHook, type StopPlan, type StopReport } from './graceful-stop.ts'
+export type { IdempotencyBegin, IdempotencyClaim, IdempotencyStore, KeptAnswer } from './idempotency.ts'
+export { infrastructureReason } from './infrastructure-error.ts'
+export { type CallOptions, createInternalClient, type InternalClient } from './internal-call/client.ts'
+export type { InternalKeys } from './internal-call/signature.ts'
+export { createInternalVerifier, type InternalVerifier } from './internal-call/verifier.ts'
+export { type CursorBinding, type Cursors, createCursors, LIST_QUERY, ListOf, page } from './list.ts'
+export { createLogger, type Logger, type LoggerOptions, type LogLevel } from './logger.ts'
+export { createMetrics, type Metrics, observePool } from './metrics.ts'
+export {
+  type Address,
+  addressOf,
+  answerProbe,
+  listen,
+  type MetricsListener,
+  type PlainAnswer,
+  startMetricsListener,
+} from './metrics-listener.ts'
+export { oauthError } from './oauth-error.ts'
+export { openApi, operationId } from './openapi.ts'
+export { type Check, createProbes, type Health, type Probes } from './probes.ts'
+export { problem, problemType, type RefusalContext, type Violation, type WireRefusal } from './problem.ts'
+export { createRateLimiter, type RateClass, type RateLimiter } from './rate-limit.ts'
+export { type Method, Problem, pathParameters, type Replies, type RouteInput, type RouteRequest, type RouteRow, route } from './route.ts'
+export { SERVICE_PATHS, type VersionInfo } from './service-routes.ts'
+export { type RunningService, type ServiceOptions, startService } from './start-service.ts'
+export { formatTraceparent, parseTraceparent, startServerSpan, type TraceContext } from './trace.ts'
+export {
+  type AdminPrincipal,
+  type ApplicationPrincipal,
+  anyone,
+  application,
+  type CustomPrincipal,
+  custom,
+  holdsRole,
+  type InternalPrincipal,
+  internal,
+  type Principal,
+  principalKey,
+  role,
+  roleInAnyZone,
+  type Who,
+} from './who.ts'

@@ -1,0 +1,31 @@
+import type { Reason } from '@caracal/core'
+
+/** Socket and name errors of a store that is away. */
+const NETWORK = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH', 'ENETUNREACH'])
+
+/** Postgres: connection exceptions (08), operator intervention (57P), too many connections (53), cancelled by timeout, read-only. */
+const SQLSTATE = /^(?:08\w{3}|57P0[1-5]|53\w{3}|57014|55P03|25006)$/
+
+/** Words of drivers whose errors carry no code. */
+const WORDS =
+  /^(?:Connection terminated|Connection is closed|Client has encountered a connection error|timeout exceeded when trying to connect|timeout expired|Query read timeout|Reached the max retries per request limit|READONLY |OOM |LOADING |MISCONF )/
+
+/**
+ * Which refusal a thrown error is when it says that infrastructure is away rather than that we have a bug.
+ * Everything else is `internal_error`.
+ */
+export function infrastructureReason(error: unknown): Reason | undefined {
+  for (let at: unknown = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth += 1) {
+    if (at.name === 'EvidenceUnavailable') return 'evidence_unavailable'
+    if (at.name === 'StoreUnavailable') return 'store_unavailable'
+    const code = 'code' in at && typeof at.code === 'string' ? at.code : ''
+    if (NETWORK.has(code) || SQLSTATE.test(code) || WORDS.test(at.message)) return 'store_unavailable'
+    if (at instanceof AggregateError) {
+      for (const inner of at.errors) {
+        const found = infrastructureReason(inner)
+        if (found !== undefined) return found
+      }
+    }
+  }
+  return undefined
+}

@@ -1,0 +1,241 @@
+import { isId, ok, type Refusal, type RequestId, type Result, refuse, type ZoneId } from '@caracal/core'
+import type { Span } from '@opentelemetry/api'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { Answer } from './answer.ts'
+import type { Authenticator } from './authenticator.ts'
+import { isFormBody } from './form.ts'
+import { fingerprint, type IdempotencyClaim, type IdempotencyStore, idempotencyKey, type KeptAnswer } from './idempotency.ts'
+import type { ClaimedCall, InternalVerifier, ProvenCall } from './internal-call/verifier.ts'
+import type { RefusalContext } from './problem.ts'
+import { checkMediaType, MAX_BODY_BYTES, readBody, readQuery } from './read-request.ts'
+import type { RouteRequest, RouteRow } from './route.ts'
+import { jsonText, sendAnswer, sendRefusal } from './send-answer.ts'
+import type { TraceContext } from './trace.ts'
+import { type Validate, validator } from './validate.ts'
+import { authorize, type Principal, principalKey } from './who.ts'
+
+/** What the route layer knows of a request before its handler runs. */
+export type Exchange = {
+  readonly id: RequestId
+  readonly clientRequestId: string | undefined
+  readonly trace: TraceContext
+  readonly span: Span
+  readonly gone: AbortController
+  principal: Principal
+  zone: ZoneId | null
+  claimed: ClaimedCall | undefined
+  proven: ProvenCall | undefined
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    exchange: Exchange
+  }
+}
+
+export type RouteSurroundings = {
+  readonly service: string
+  readonly authenticator: Authenticator
+  readonly internal: InternalVerifier | undefined
+  readonly idempotency: IdempotencyStore | undefined
+  /** The id behind `:zone`; null when there is none. */
+  readonly resolveZone: (text: string) => ZoneId | null | Promise<ZoneId | null>
+  /** In `dev`: an answer that is not what its row promises is a bug and becomes a 500. */
+  readonly checkReplies: boolean
+  readonly draining: AbortSignal
+}
+
+export type ServedRoute = {
+  /** Everything that needs no body; an answer was sent when it returns false. */
+  readonly admit: (request: FastifyRequest, reply: FastifyReply) => Promise<boolean>
+  readonly serve: (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
+  readonly maxBodyBytes: number
+}
+
+/** One row at work: authenticate, authorise, read, validate, handle, answer, in that order. */
+export function serveRoute(row: RouteRow, around: RouteSurroundings): ServedRoute {
+  const params = row.params === undefined ? undefined : validator(row.params, 'path', { convert: true })
+  const query = row.query === undefined ? undefined : validator(row.query, 'query', { convert: true })
+  const body = row.body === undefined || isFormBody(row.body) ? undefined : validator(row.body, 'body', { convert: false })
+  const replies = around.checkReplies ? replyValidators(row) : new Map<number, Validate>()
+  const open = row.who.some((who) => who.kind === 'anyone')
+  const callers = row.who.flatMap((who) => (who.kind === 'internal' ? who.callers : []))
+
+  const admit = async (request: FastifyRequest): Promise<Result<void>> => {
+    const { exchange } = request
+    if (!open) {
+      const found = await authenticate(request)
+      if (!found.ok) return found
+    }
+    const zoneText = (request.params as Record<string, string>).zone
+    if (zoneText !== undefined) {
+      exchange.zone = await around.resolveZone(zoneText)
+      // A caller for whom every zone is foreign learns nothing from a zone that does not exist.
+      if (exchange.zone === null) return refuse('not_found')
+    }
+    if (!open) {
+      const verdict = authorize(row.who, exchange.principal, exchange.zone)
+      if (verdict !== 'allowed') return refuse(verdict === 'foreign' ? 'not_found' : 'forbidden')
+    }
+    return checkMediaType(row, request)
+  }
+
+  const authenticate = async (request: FastifyRequest): Promise<Result<void>> => {
+    const { exchange } = request
+    if (request.raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'authorization').length > 1) {
+      return refuse('invalid_request', 'Authorization stands more than once')
+    }
+    if (callers.length > 0 && around.internal !== undefined) {
+      const claimed = around.internal.claim(request.headers, request.method, request.raw.url ?? '', callers)
+      if (claimed.ok) {
+        exchange.claimed = claimed.value
+        exchange.principal = { kind: 'internal', caller: claimed.value.caller }
+        return ok(undefined)
+      }
+      if (row.who.every((who) => who.kind === 'internal')) return claimed
+    } else if (row.who.every((who) => who.kind === 'internal')) return refuse('unauthenticated')
+    const found = await around.authenticator.authenticate({
+      authorization: request.headers.authorization,
+      headers: request.headers,
+      method: request.method,
+      url: request.raw.url ?? '',
+      source: request.ip,
+      who: row.who,
+    })
+    if (!found.ok) return found
+    exchange.principal = found.value
+    return ok(undefined)
+  }
+
+  const read = (request: FastifyRequest): Result<{ params: unknown; query: unknown; body: unknown; bytes: Uint8Array }> => {
+    let bytes: Uint8Array = Buffer.isBuffer(request.body) ? request.body : new Uint8Array()
+    const { exchange } = request
+    if (exchange.claimed !== undefined && around.internal !== undefined) {
+      const proven = around.internal.prove(exchange.claimed, bytes, row.sealed === true)
+      if (!proven.ok) return proven
+      exchange.proven = proven.value
+      bytes = proven.value.body
+    }
+    const path = params?.(request.params) ?? { ok: true, value: request.params }
+    if (!path.ok) return refuse('not_found')
+    const asked = readQuery(request.query, query)
+    if (!asked.ok) return asked
+    const content = readBody(row, bytes, body)
+    return content.ok ? ok({ params: path.value, query: asked.value, body: content.value, bytes }) : content
+  }
+
+  const run = async (request: FastifyRequest): Promise<Answer | KeptAnswer | Refusal> => {
+    const given = read(request)
+    if (!given.ok) return given
+    const { exchange } = request
+    const claim = await claimKey(request, given.value.bytes)
+    if (!claim.ok) return claim
+    if (claim.value !== null && 'body' in claim.value) return claim.value
+    const call: RouteRequest<never, never, never> = {
+      id: exchange.id,
+      clientRequestId: exchange.clientRequestId,
+      principal: exchange.principal,
+      zone: exchange.zone,
+      params: given.value.params as never,
+      query: given.value.query as never,
+      body: given.value.body as never,
+      headers: request.headers,
+      method: request.method,
+      url: request.raw.url ?? '',
+      source: request.ip,
+      trace: exchange.trace,
+      signal: AbortSignal.any([exchange.gone.signal, around.draining]),
+      idempotency: claim.value,
+    }
+    if (claim.value === null) return asAnswer(await row.handle(call), row)
+    return runOnce(claim.value, async () => asAnswer(await row.handle(call), row))
+  }
+
+  /** Nothing changed when it was refused or broke, so the key becomes free again. */
+  const runOnce = async (claim: IdempotencyClaim, handle: () => Promise<Answer | Refusal>): Promise<Answer | Refusal> => {
+    const store = around.idempotency
+    let result: Answer | Refusal
+    try {
+      result = await handle()
+    } catch (error) {
+      if (!claim.settled) await store?.abandon(claim.scope, claim.key)
+      throw error
+    }
+    if (claim.settled || store === undefined) return result
+    if (result instanceof Answer && result.contentType === undefined) {
+      await store.finish(claim.scope, claim.key, { status: result.status, headers: result.headers, body: jsonText(result.body) })
+    } else await store.abandon(claim.scope, claim.key)
+    return result
+  }
+
+  const claimKey = async (request: FastifyRequest, bytes: Uint8Array): Promise<Result<IdempotencyClaim | KeptAnswer | null>> => {
+    if (!row.idempotent || around.idempotency === undefined) return ok(null)
+    const given = idempotencyKey(request.headers['idempotency-key'])
+    if (!given.ok) return given
+    if (given.key === undefined) return ok(null)
+    const claim = {
+      scope: principalKey(request.exchange.principal),
+      key: given.key,
+      fingerprint: fingerprint(request.method, request.raw.url ?? '', bytes),
+      settled: false,
+    }
+    const begun = await around.idempotency.begin(claim.scope, claim.key, claim.fingerprint)
+    switch (begun.state) {
+      case 'new':
+        return ok(claim)
+      case 'in_flight':
+        return refuse('idempotency_in_flight')
+      case 'reused':
+        return refuse('idempotency_key_reused')
+      case 'done':
+        return ok(begun.answer)
+    }
+  }
+
+  const context = (request: FastifyRequest): RefusalContext => ({
+    service: around.service,
+    requestId: request.exchange.id,
+    ...(row.refusal === undefined && around.authenticator.challenge !== undefined ? { authenticate: around.authenticator.challenge } : {}),
+  })
+
+  return {
+    maxBodyBytes: row.maxBodyBytes ?? (isFormBody(row.body) ? row.body.maxBytes : MAX_BODY_BYTES),
+    async admit(request, reply) {
+      const admitted = await admit(request)
+      if (admitted.ok) return true
+      sendRefusal(request, reply, admitted, row, context(request))
+      return false
+    },
+    async serve(request, reply) {
+      const result = await run(request)
+      if (!(result instanceof Answer) && 'reason' in result) return sendRefusal(request, reply, result, row, context(request))
+      if (result instanceof Answer && result.contentType === undefined) {
+        const wrong = replies.get(result.status)?.(JSON.parse(jsonText(result.body) || 'null'))
+        if (wrong !== undefined && !wrong.ok) {
+          throw new Error(`${row.method} ${row.path} answered ${result.status} with another shape: ${JSON.stringify(wrong.violations)}`)
+        }
+      }
+      return sendAnswer(request, reply, result, row, around.draining)
+    },
+  }
+}
+
+function asAnswer(result: Result<unknown> | Answer, row: RouteRow): Answer | Refusal {
+  if (result instanceof Answer) return result
+  if (!result.ok) return result
+  const status = [200, 201, 202, 204].find((one) => one in row.reply) ?? 200
+  return new Answer(status, result.value, {}, undefined)
+}
+
+function replyValidators(row: RouteRow): Map<number, Validate> {
+  const found = new Map<number, Validate>()
+  for (const [status, schema] of Object.entries(row.reply)) {
+    if (schema !== null && !('problem' in schema)) found.set(Number(status), validator(schema, 'body', { convert: false }))
+  }
+  return found
+}
+
+/** The default for `:zone`: ids only. */
+export function zoneById(text: string): ZoneId | null {
+  return isId('zone', text) ? text : null
+}
