@@ -7,6 +7,15 @@ export type Actor = { readonly sub: string; readonly act?: Actor }
 /** RFC 9068 header of a mandate. */
 export type MandateHeader = { readonly typ: 'at+jwt'; readonly alg: 'ES256'; readonly kid: string }
 
+/**
+ * What policy saw at mint of the leaf session and the subject, and must see again at the call, where only the mandate is at hand.
+ * `depth` counts the session's own lineage (1 = root), without the delegator's.
+ */
+export type MandateContext = {
+  readonly session?: { readonly kind: 'task' | 'service'; readonly depth: number; readonly labels: readonly string[] }
+  readonly subject?: { readonly issuer: string; readonly claims: Readonly<Record<string, unknown>> }
+}
+
 /** RFC 9068 claims of a mandate, with ours. Lineages stand root → leaf. */
 export type MandateClaims = {
   readonly iss: string
@@ -28,6 +37,8 @@ export type MandateClaims = {
   readonly cnf?: { readonly jkt?: string; readonly 'x5t#S256'?: string }
   readonly authorization_details?: readonly unknown[]
   readonly once?: true
+  /** `session` is required when there is `ses`, `subject` when `sub` is a Subject. */
+  readonly ctx?: MandateContext
 }
 
 /** `{ISSUER_URL}/zones/{zone id}`: one issuer per zone, so that any standard verifier works per zone. */
@@ -35,7 +46,9 @@ export function zoneIssuer(issuerUrl: string, zone: ZoneId): string {
   return `${issuerUrl.replace(/\/$/, '')}/zones/${zone}`
 }
 
-/** Every id whose revocation ends this mandate. */
+/** Every id whose revocation ends this mandate: those who acted before the client are ancestors too, and it stands on them. */
 export function revocableIds(claims: MandateClaims): string[] {
-  return [claims.zone, claims.client_id, claims.sub, claims.jti, ...(claims.ses ?? []), ...(claims.dlg ?? []), ...(claims.mnd ?? [])]
+  const ids = [claims.zone, claims.client_id, claims.sub, claims.jti, ...(claims.ses ?? []), ...(claims.dlg ?? []), ...(claims.mnd ?? [])]
+  for (let actor = claims.act; actor !== undefined; actor = actor.act) if (actor.sub !== claims.client_id) ids.push(actor.sub)
+  return ids
 }

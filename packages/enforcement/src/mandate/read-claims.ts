@@ -1,0 +1,107 @@
+import {
+  type Actor,
+  CLOCK_SKEW,
+  type IdKind,
+  isId,
+  MAX_LINEAGE,
+  MAX_MANDATE_LIFE,
+  type MandateClaims,
+  ok,
+  parseScopes,
+  type Result,
+  refuse,
+  type UnixSeconds,
+} from '@caracal/core'
+import { isRecord } from './parse-jws.ts'
+
+type Payload = Readonly<Record<string, unknown>>
+
+/** RFC 8693 §4.1: how deep a chain of actors may be (P-018). */
+const MAX_ACTORS = 10
+const MAX_TEXT = 2048
+
+/**
+ * Whether this is the payload of a mandate: every required claim is there and typed, every optional one is typed when there.
+ * An absent claim refuses, it never skips a check (P-014). The refusal names the claim. Pure form: nothing about time or keys.
+ */
+export function readClaims(payload: Payload): Result<MandateClaims, 'invalid_token'> {
+  for (const [name, holds] of Object.entries(required)) if (!holds(payload[name])) return refuse('invalid_token', name)
+  for (const [name, holds] of Object.entries(optional))
+    if (payload[name] !== undefined && !holds(payload[name])) return refuse('invalid_token', name)
+  const claims = payload as MandateClaims
+  if (claims.ses !== undefined && claims.ctx?.session === undefined) return refuse('invalid_token', 'ctx.session')
+  if (isId('subject', claims.sub) && claims.ctx?.subject === undefined) return refuse('invalid_token', 'ctx.subject')
+  return ok(claims)
+}
+
+const required: Readonly<Record<string, (value: unknown) => boolean>> = {
+  iss: isText,
+  sub: (value) => isId('application', value) || isId('subject', value),
+  aud: isText,
+  client_id: (value) => isId('application', value),
+  scope: (value) => typeof value === 'string' && value.length <= 8192 && parseScopes(value).ok,
+  iat: isTime,
+  nbf: isTime,
+  exp: isTime,
+  jti: (value) => isId('mandate', value),
+  zone: (value) => isId('zone', value),
+  txn: (value) => isId('transaction', value),
+}
+
+const optional: Readonly<Record<string, (value: unknown) => boolean>> = {
+  ses: lineageOf('session'),
+  dlg: lineageOf('delegation'),
+  mnd: lineageOf('mandate'),
+  act: (value) => isActor(value, 1),
+  cnf: isConfirmation,
+  authorization_details: Array.isArray,
+  once: (value) => value === true,
+  ctx: isContext,
+}
+
+/**
+ * Whether the mandate is in force at `now`. `nbf` and `iat` may lie up to 60 s ahead of this clock (P-014); `exp` gets no
+ * leeway, because a mandate never outlives what it stands on (P-001). A life over 900 s is not one of ours.
+ */
+export function checkTimes(claims: MandateClaims, now: UnixSeconds): Result<MandateClaims, 'invalid_token' | 'token_expired'> {
+  if (claims.exp <= claims.iat || claims.exp - claims.iat > MAX_MANDATE_LIFE) return refuse('invalid_token', 'exp')
+  if (claims.iat > now + CLOCK_SKEW) return refuse('invalid_token', 'iat')
+  if (claims.nbf > now + CLOCK_SKEW) return refuse('invalid_token', 'nbf')
+  if (claims.exp <= now) return refuse('token_expired')
+  return ok(claims)
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string' && value.length > 0 && value.length <= MAX_TEXT
+}
+
+function isTime(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) > 0
+}
+
+function lineageOf(kind: IdKind): (value: unknown) => boolean {
+  return (value) => Array.isArray(value) && value.length > 0 && value.length <= MAX_LINEAGE && value.every((id) => isId(kind, id))
+}
+
+function isActor(value: unknown, depth: number): value is Actor {
+  if (!isRecord(value) || depth > MAX_ACTORS || !isText(value.sub)) return false
+  return value.act === undefined || isActor(value.act, depth + 1)
+}
+
+function isConfirmation(value: unknown): boolean {
+  if (!isRecord(value)) return false
+  const names = Object.keys(value)
+  return names.length > 0 && names.every((name) => (name === 'jkt' || name === 'x5t#S256') && isText(value[name]))
+}
+
+/** Without it a rule about sessions or subjects would look at nothing and not match: a `deny` among them would be lost. */
+function isContext(value: unknown): boolean {
+  if (!isRecord(value)) return false
+  const { session, subject } = value
+  if (session !== undefined) {
+    if (!isRecord(session) || (session.kind !== 'task' && session.kind !== 'service')) return false
+    if (!Number.isSafeInteger(session.depth) || Number(session.depth) < 1) return false
+    if (!Array.isArray(session.labels) || !session.labels.every((label) => typeof label === 'string')) return false
+  }
+  return subject === undefined || (isRecord(subject) && isText(subject.issuer) && isRecord(subject.claims))
+}
