@@ -1,6 +1,20 @@
 export { type Answer, answer, noContent, raw } from './answer.ts'
 export { type Authenticator, bearerToken, firstOf, type Presented } from './authenticator.ts'
 export { etag, ifMatch, ifNoneMatch } from './conditional.ts'
+export { serviceSettings } from './configuration/common-settings.ts'
+export {
+  type Configuration,
+  ConfigurationError,
+  type ConfigurationProblem,
+  defineConfiguration,
+  type Environment,
+  type Mode,
+  type SettingDescription,
+  type Values,
+  validNow,
+} from './configuration/define-configuration.ts'
+export { formatDuration, setting } from './configuration/kinds.ts'
+export type { Rotating, Setting } from './configuration/setting.ts'
 export { type Form, form, parseForm, singleValues } from './form.ts'
 export { gracefulStop, type StopHook, type StopPlan, type StopReport } from './graceful-stop.ts'
 export type { IdempotencyBegin, IdempotencyClaim, IdempotencyStore, KeptAnswer } from './idempotency.ts'

@@ -1,0 +1,17 @@
+import { setting } from './kinds.ts'
+
+/** What every role takes; spread it into the role's own. `port` is the role's default (1-architecture, What runs where). */
+export function serviceSettings(port: number) {
+  return {
+    HOST: setting.string({ meaning: 'Address to listen on.', default: '127.0.0.1' }),
+    PORT: setting.port({ meaning: 'Port of the routes and probes; 0 is any free one.', default: port }),
+    METRICS_PORT: setting.port({ meaning: 'Port of metrics and probes; 0 is any free one.', default: 9464 }),
+    METRICS_BEARER: setting.secret({ meaning: 'When set, scrapes must carry it.', optional: true }),
+    LOG_LEVEL: setting.oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
+      meaning: 'Least level that is logged.',
+      default: 'info',
+    }),
+    DRAIN_DELAY: setting.duration({ meaning: 'How long calls are still accepted after `/ready` turned.', default: 0, max: 30_000 }),
+    TRUSTED_PROXIES: setting.list({ meaning: 'Addresses and CIDRs whose X-Forwarded-For counts.', default: [] }),
+  }
+}
