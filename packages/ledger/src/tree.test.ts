@@ -314,7 +314,7 @@ describe('proofs', () => {
     await expect(inclusionProof({ readTile: async () => new Uint8Array(32) }, 0, 5)).rejects.toThrow('bytes instead of')
   })
 
-  it('[P-103] a proof from the empty tree to a size claims nothing but the empty root', () => {
+  it('a proof from the empty tree to a size claims nothing but the empty root', () => {
     const newer = { size: 1, root: leafAt(0) }
     expect(verifyConsistency({ older: { size: 0, root: EMPTY_ROOT }, newer, proof: [] })).toBe(true)
     expect(verifyConsistency({ older: { size: 0, root: leafAt(0) }, newer, proof: [] })).toBe(false)
