@@ -1,3 +1,4 @@
+import type { UnixMillis } from '@caracal/core'
 import { sql, type Transaction } from 'kysely'
 import { timestamp } from './column.ts'
 import type { Database } from './database.ts'
@@ -7,15 +8,11 @@ import type { Tables } from './tables.ts'
 /** One lock for every runner on a database: "caracalM" as a 64-bit number, so that it meets no other lock (P-134). */
 const RUNNER_LOCK = 0x63617261n * 2n ** 32n + 0x63616c4dn
 
-export type MigrationProgress = {
-  readonly version: number
-  readonly name: string
-  readonly step: 'applying' | 'applied'
-  readonly durationMs?: number
-}
+export type AppliedMigration = { readonly version: number; readonly name: string; readonly durationMs: number }
 
 export type MigrateOptions = {
-  readonly onProgress?: (progress: MigrationProgress) => void
+  /** Called before each migration that is applied. */
+  readonly onProgress?: (migration: { readonly version: number; readonly name: string }) => void
   /** Version of the application that migrates; recorded. */
   readonly app?: string
   /** Where the migrations are; those of this package unless a test says otherwise. */
@@ -42,9 +39,9 @@ export async function initDatabase(database: Database): Promise<void> {
  * Applies every migration that is missing, in order, each in its own transaction under the runner lock, after checking that
  * those applied are unchanged. Any number of times, also by several runners at once. Returns what this run applied.
  */
-export async function migrateUp(database: Database, options: MigrateOptions = {}): Promise<readonly Migration[]> {
+export async function migrateUp(database: Database, options: MigrateOptions = {}): Promise<readonly AppliedMigration[]> {
   const migrations = await readMigrations(options.dir)
-  const applied: Migration[] = []
+  const applied: AppliedMigration[] = []
   for (;;) {
     const done = await database.transaction((tx) => applyNext(tx, migrations, options))
     if (done === undefined) return applied
@@ -53,24 +50,29 @@ export async function migrateUp(database: Database, options: MigrateOptions = {}
 }
 
 export type MigrationStatus = {
-  readonly applied: readonly { readonly version: number; readonly name: string; readonly appliedAt: number; readonly durationMs: number }[]
-  readonly pending: readonly { readonly version: number; readonly name: string }[]
-  /** Applied, but with another text than the file of this release. */
-  readonly changed: readonly string[]
+  readonly version: number
+  readonly name: string
+  /** `changed`: applied, but with another text than this release has. `unknown`: applied by a newer release. */
+  readonly state: 'applied' | 'pending' | 'changed' | 'unknown'
+  readonly appliedAt: UnixMillis | null
+  readonly durationMs: number | null
 }
 
-/** What ran, what is missing, what changed since it ran. Reads only; a database that was never initialised has everything pending. */
-export async function migrationStatus(database: Database, options: Pick<MigrateOptions, 'dir'> = {}): Promise<MigrationStatus> {
+/** Every migration, ascending, and what became of it. Reads only; before the first run everything is pending. */
+export async function migrationStatus(database: Database, options: Pick<MigrateOptions, 'dir'> = {}): Promise<readonly MigrationStatus[]> {
   const migrations = await readMigrations(options.dir)
-  const records = (await hasRecords(database.query))
-    ? await database.query.selectFrom('schema_migrations').selectAll().orderBy('version').execute()
-    : []
-  const known = new Map(records.map((record) => [record.version, record]))
-  return {
-    applied: records.map((r) => ({ version: r.version, name: r.name, appliedAt: r.applied_at, durationMs: r.duration_ms })),
-    pending: migrations.filter((m) => !known.has(m.version)).map(({ version, name }) => ({ version, name })),
-    changed: migrations.filter((m) => (known.get(m.version)?.sha256 ?? m.sha256) !== m.sha256).map(fileName),
-  }
+  const records = (await hasRecords(database.query)) ? await database.query.selectFrom('schema_migrations').selectAll().execute() : []
+  const files = new Map(migrations.map((migration) => [migration.version, migration]))
+  const applied = records.map((record): MigrationStatus => {
+    const file = files.get(record.version)
+    const state = file === undefined ? 'unknown' : file.sha256 === record.sha256 ? 'applied' : 'changed'
+    return { version: record.version, name: record.name, state, appliedAt: record.applied_at, durationMs: record.duration_ms }
+  })
+  const known = new Set(records.map((record) => record.version))
+  const pending = migrations
+    .filter((migration) => !known.has(migration.version))
+    .map(({ version, name }): MigrationStatus => ({ version, name, state: 'pending', appliedAt: null, durationMs: null }))
+  return [...applied, ...pending].sort((a, b) => a.version - b.version)
 }
 
 /** Whether the tables that record migrations exist. */
@@ -83,7 +85,7 @@ async function applyNext(
   tx: Transaction<Tables>,
   migrations: readonly Migration[],
   options: MigrateOptions,
-): Promise<Migration | undefined> {
+): Promise<AppliedMigration | undefined> {
   await holdRunnerLock(tx)
   await createRecords(tx)
   const records = await tx.selectFrom('schema_migrations').select(['version', 'sha256']).execute()
@@ -98,7 +100,7 @@ async function applyNext(
   const next = migrations.find((migration) => !known.has(migration.version))
   if (next === undefined) return undefined
 
-  options.onProgress?.({ version: next.version, name: next.name, step: 'applying' })
+  options.onProgress?.({ version: next.version, name: next.name })
   const started = performance.now()
   await runScript(tx, next.sql)
   const durationMs = Math.round(performance.now() - started)
@@ -114,8 +116,7 @@ async function applyNext(
       duration_ms: durationMs,
     })
     .execute()
-  options.onProgress?.({ version: next.version, name: next.name, step: 'applied', durationMs })
-  return next
+  return { version: next.version, name: next.name, durationMs }
 }
 
 /** Waits for other runners as long as they take: a migration may be slower than any statement of a service. */

@@ -7,6 +7,7 @@ import type {
   Operation,
   PolicyId,
   PolicySetId,
+  PolicySetMember,
   PolicySetVersionId,
   PolicyVersionId,
   ProviderId,
@@ -120,9 +121,6 @@ export type PolicyVersionsTable = {
 }
 
 export type PolicySetsTable = Archivable & { id: PolicySetId; zone: ZoneId; name: string }
-
-/** A policy version that a set version pins by its content. */
-export type PolicySetMember = { readonly policy: PolicyId; readonly version: PolicyVersionId; readonly sha256: string }
 
 export type PolicySetVersionsTable = {
   id: PolicySetVersionId

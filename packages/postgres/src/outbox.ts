@@ -1,0 +1,18 @@
+import type { StreamName } from '@caracal/core'
+import type { Queryable } from './database.ts'
+
+/** Channel that is notified when a transaction that wrote to the outbox commits. */
+export const OUTBOX_CHANNEL = 'caracal_outbox'
+
+export type OutboxMessage = {
+  readonly stream: StreamName
+  /** Messages of one aggregate are published in the order they were written. */
+  readonly aggregate: string
+  readonly payload: string
+}
+
+/** Writes messages that are published after, and only if, the transaction commits. */
+export async function enqueue(tx: Queryable, messages: OutboxMessage | readonly OutboxMessage[]): Promise<void> {
+  const rows = [messages].flat().map(({ stream, aggregate, payload }: OutboxMessage) => ({ stream, aggregate, payload }))
+  if (rows.length > 0) await tx.insertInto('outbox').values(rows).execute()
+}
