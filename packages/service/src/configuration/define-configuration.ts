@@ -78,6 +78,9 @@ export function defineConfiguration<const S extends Settings>(
         else if (current === undefined && one.required && !problems.some((found) => found.name === name || found.name === `${name}_FILE`)) {
           problems.push({ name, rule: `is required (${one.type})` })
         }
+        if (current !== undefined && previous !== undefined && String(current) === String(previous)) {
+          problems.push({ name: `${name}_PREVIOUS`, rule: `equals ${name}` })
+        }
         values[name] = one.build(current, previous)
       }
       if (problems.length > 0) throw new ConfigurationError(problems)

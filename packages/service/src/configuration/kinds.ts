@@ -1,5 +1,6 @@
+import { type KeyRing, keyRing, keyWeakness } from '@caracal/core'
+import { placeholder } from './placeholder.ts'
 import { breaks, fits, type Parsed, type Rotating, rotating, type Setting, type SettingOptions, simple, type Value } from './setting.ts'
-import { placeholder, weakKey } from './weak-secret.ts'
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
@@ -77,13 +78,19 @@ export const setting = {
     })
   },
 
-  /** 32 bytes as 64 hex digits, with `<NAME>_PREVIOUS` while it is in rotation. Guessable keys are refused. */
-  key<const O extends { readonly meaning: string; readonly optional?: true }>(options: O): Setting<Value<Rotating<Buffer>, O>> {
-    return rotating<Buffer, O>('32 bytes as hex', options, (text) => {
-      if (!/^[0-9a-fA-F]{64}$/.test(text)) return breaks('must be 64 hex digits (32 bytes)')
+  /** 32 bytes as 64 hex digits, with `<NAME>_PREVIOUS` while it is in rotation, as a ring. Guessable keys are refused. */
+  key<const O extends { readonly meaning: string; readonly optional?: true }>(options: O): Setting<Value<KeyRing, O>> {
+    const pair = rotating<Buffer, O>('32 bytes as hex', options, (text) => {
+      if (!/^(?:[0-9a-fA-F]{2})+$/.test(text)) return breaks('must be 64 hex digits (32 bytes)')
       const bytes = Buffer.from(text, 'hex')
-      return weakKey(bytes) ? breaks('is a weak key: make one with `openssl rand -hex 32`') : fits(bytes)
+      const weakness = keyWeakness(bytes)
+      return weakness === null ? fits(bytes) : breaks(`${weakness}: make one with \`openssl rand -hex 32\``)
     })
+    return {
+      ...pair,
+      build: (current, previous) =>
+        (current === undefined ? undefined : keyRing(current as Buffer, previous as Buffer | undefined)) as Value<KeyRing, O>,
+    }
   },
 
   /** A token or password of at least `minLength` (20) characters that is no placeholder, with `<NAME>_PREVIOUS`. */

@@ -1,24 +1,24 @@
 import { randomBytes } from 'node:crypto'
-import { type Clock, isReason, ok, type Reason, type Result, refuse } from '@caracal/core'
+import { type Clock, isReason, type KeyRing, ok, type Reason, type Result, refuse } from '@caracal/core'
 import type { Static, TSchema } from 'typebox'
 import { Pool } from 'undici'
 import { type Validate, validator } from '../validate.ts'
 import {
+  answerContext,
+  answerKey,
   CALLER,
-  type InternalKeys,
-  keyOf,
   NONCE,
   openBody,
+  requestContext,
   SEALED_TYPE,
   SIGNATURE,
   sealBody,
-  signAnswer,
   signRequest,
   TIMESTAMP,
 } from './signature.ts'
 
 export type CallOptions<S extends TSchema> = {
-  /** What the answer must be. Unknown members are dropped by nobody: schemas here are open. */
+  /** What the answer must be. Members it does not name are let through: the other side may be newer. */
   readonly reply: S
   /** The row carries secrets: both bodies are encrypted. */
   readonly sealed?: boolean
@@ -40,7 +40,7 @@ const MAX_ANSWER_BYTES = 256 * 1024 * 1024
 export function createInternalClient(options: {
   readonly baseUrl: string
   readonly caller: string
-  readonly keys: () => InternalKeys
+  readonly keys: () => KeyRing
   /** What it is called when the other side is away. */
   readonly unavailable?: Reason
   readonly timeoutMs?: number
@@ -75,7 +75,7 @@ export function createInternalClient(options: {
         nonce: randomBytes(18).toString('base64url'),
       }
       const plain = Buffer.from(JSON.stringify(body))
-      const bytes = sealed ? sealBody(key, 'request', `${target} ${parts.nonce}`, plain) : plain
+      const bytes = sealed ? sealBody(key, requestContext(parts), plain) : plain
       const limit = AbortSignal.timeout(timeoutMs)
       let status: number
       let answer: Buffer
@@ -90,7 +90,7 @@ export function createInternalClient(options: {
             [CALLER]: parts.caller,
             [TIMESTAMP]: parts.timestamp,
             [NONCE]: parts.nonce,
-            [SIGNATURE]: signRequest(key, parts, bytes).toString('base64url'),
+            [SIGNATURE]: signRequest(key, parts, bytes),
             ...(traceparent === undefined ? {} : { traceparent }),
           },
           body: bytes,
@@ -102,11 +102,10 @@ export function createInternalClient(options: {
       } catch {
         return refuse(unavailable)
       }
-      const proven =
-        typeof signature === 'string' ? keyOf(options.keys(), signature, (one) => signAnswer(one, parts.nonce, status, answer)) : undefined
+      const proven = typeof signature === 'string' ? answerKey(options.keys(), parts.nonce, status, answer, signature) : undefined
       if (status < 200 || status >= 300) return refusalOf(answer, unavailable)
       if (proven === undefined) return refuse(unavailable, 'the answer is not signed')
-      const opened = sealed ? openBody(proven, 'answer', `${status} ${parts.nonce}`, answer) : answer
+      const opened = sealed ? openBody(proven, answerContext(parts.nonce, status), answer) : answer
       if (opened === undefined) return refuse(unavailable, 'the answer is not sealed')
       const checked = validate(reply, opened.length === 0 ? undefined : parseJson(opened))
       return checked.ok ? ok(checked.value as Static<typeof reply>) : refuse(unavailable, 'the answer has another shape than expected')

@@ -1,7 +1,5 @@
-import { createCipheriv, createDecipheriv, createHash, createHmac, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
-
-/** The key that signs, and the one before it, which is still believed while replicas change over. */
-export type InternalKeys = { readonly current: Uint8Array; readonly previous?: Uint8Array | undefined }
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
+import { deriveKey, type KeyRing, macText, type RingKey, verifyMacText } from '@caracal/core'
 
 /** What one internal request says about itself. */
 export type SignedParts = {
@@ -19,52 +17,42 @@ export const TIMESTAMP = 'x-caracal-timestamp'
 export const NONCE = 'x-caracal-nonce'
 export const SIGNATURE = 'x-caracal-signature'
 
-/** HMAC-SHA-256 over the length-prefixed parts and the SHA-256 of the body. */
-export function signRequest(key: Uint8Array, parts: SignedParts, body: Uint8Array): Buffer {
-  return mac(key, ['request', parts.caller, parts.method, parts.path, parts.timestamp, parts.nonce], body)
+/** Media type of a sealed body. */
+export const SEALED_TYPE = 'application/vnd.caracal.sealed'
+
+/** HMAC-SHA-256 over the length-prefixed parts and the SHA-256 of the body, base64url. */
+export function signRequest(key: RingKey, parts: SignedParts, body: Uint8Array): string {
+  return macText(purpose(key), requestFields(parts, body))
+}
+
+/** Which key of the ring signed the request. */
+export function requestKey(ring: KeyRing, parts: SignedParts, body: Uint8Array, signature: string): RingKey | undefined {
+  return signer(ring, requestFields(parts, body), signature)
 }
 
 /** An answer is bound to the nonce it answers and to its status, so that it can neither be made up nor swapped. */
-export function signAnswer(key: Uint8Array, nonce: string, status: number, body: Uint8Array): Buffer {
-  return mac(key, ['answer', nonce, String(status)], body)
+export function signAnswer(key: RingKey, nonce: string, status: number, body: Uint8Array): string {
+  return macText(purpose(key), answerFields(nonce, status, body))
 }
 
-function mac(key: Uint8Array, texts: readonly string[], body: Uint8Array): Buffer {
-  const hmac = createHmac('sha256', key)
-  const prefix = Buffer.alloc(4)
-  const add = (part: Uint8Array) => {
-    prefix.writeUInt32BE(part.length)
-    hmac.update(prefix).update(part)
-  }
-  for (const text of texts) add(Buffer.from(text))
-  add(createHash('sha256').update(body).digest())
-  return hmac.digest()
-}
-
-/** Which of the keys made this signature; constant time for each. */
-export function keyOf(keys: InternalKeys, signature: string, make: (key: Uint8Array) => Buffer): Uint8Array | undefined {
-  const given = Buffer.from(signature, 'base64url')
-  for (const key of [keys.current, keys.previous]) {
-    if (key === undefined) continue
-    const expected = make(key)
-    if (given.length === expected.length && timingSafeEqual(given, expected)) return key
-  }
-  return undefined
+/** Which key of the ring signed the answer. */
+export function answerKey(ring: KeyRing, nonce: string, status: number, body: Uint8Array, signature: string): RingKey | undefined {
+  return signer(ring, answerFields(nonce, status, body), signature)
 }
 
 /** AES-256-GCM under a key derived from the shared one: 12 bytes IV, ciphertext, 16 bytes tag. */
-export function sealBody(key: Uint8Array, direction: 'request' | 'answer', context: string, plain: Uint8Array): Buffer {
+export function sealBody(key: RingKey, context: SealContext, plain: Uint8Array): Buffer {
   const iv = randomBytes(12)
-  const cipher = createCipheriv('aes-256-gcm', bodyKey(key, direction), iv)
-  cipher.setAAD(Buffer.from(context))
+  const cipher = createCipheriv('aes-256-gcm', deriveKey(key.bytes, 'internal-body', context.direction), iv)
+  cipher.setAAD(Buffer.from(context.bound))
   return Buffer.concat([iv, cipher.update(plain), cipher.final(), cipher.getAuthTag()])
 }
 
 /** Undefined when it was not sealed for this direction and context under this key. */
-export function openBody(key: Uint8Array, direction: 'request' | 'answer', context: string, sealed: Uint8Array): Buffer | undefined {
+export function openBody(key: RingKey, context: SealContext, sealed: Uint8Array): Buffer | undefined {
   if (sealed.length < 28) return undefined
-  const decipher = createDecipheriv('aes-256-gcm', bodyKey(key, direction), sealed.subarray(0, 12))
-  decipher.setAAD(Buffer.from(context))
+  const decipher = createDecipheriv('aes-256-gcm', deriveKey(key.bytes, 'internal-body', context.direction), sealed.subarray(0, 12))
+  decipher.setAAD(Buffer.from(context.bound))
   decipher.setAuthTag(sealed.subarray(sealed.length - 16))
   try {
     return Buffer.concat([decipher.update(sealed.subarray(12, sealed.length - 16)), decipher.final()])
@@ -73,9 +61,36 @@ export function openBody(key: Uint8Array, direction: 'request' | 'answer', conte
   }
 }
 
-/** Media type of a sealed body. */
-export const SEALED_TYPE = 'application/vnd.caracal.sealed'
+/** What a sealed body belongs to: it opens nowhere else. */
+export type SealContext = { readonly direction: 'request' | 'answer'; readonly bound: string }
 
-function bodyKey(key: Uint8Array, direction: 'request' | 'answer'): Buffer {
-  return Buffer.from(hkdfSync('sha256', key, '', `caracal internal body ${direction} v1`, 32))
+export function requestContext(parts: Pick<SignedParts, 'path' | 'nonce'>): SealContext {
+  return { direction: 'request', bound: `${parts.path} ${parts.nonce}` }
+}
+
+export function answerContext(nonce: string, status: number): SealContext {
+  return { direction: 'answer', bound: `${status} ${nonce}` }
+}
+
+function requestFields(parts: SignedParts, body: Uint8Array): (string | Uint8Array)[] {
+  return ['request', parts.caller, parts.method, parts.path, parts.timestamp, parts.nonce, digest(body)]
+}
+
+function answerFields(nonce: string, status: number, body: Uint8Array): (string | Uint8Array)[] {
+  return ['answer', nonce, String(status), digest(body)]
+}
+
+function signer(ring: KeyRing, fields: readonly (string | Uint8Array)[], signature: string): RingKey | undefined {
+  for (const key of [ring.current, ring.previous]) {
+    if (key !== null && verifyMacText(purpose(key), fields, signature)) return key
+  }
+  return undefined
+}
+
+function purpose(key: RingKey): KeyRing {
+  return { current: { id: key.id, bytes: deriveKey(key.bytes, 'internal-call') }, previous: null }
+}
+
+function digest(body: Uint8Array): Buffer {
+  return createHash('sha256').update(body).digest()
 }

@@ -1,17 +1,17 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { CLOCK_SKEW, type Clock, ok, type Result, refuse } from '@caracal/core'
+import { CLOCK_SKEW, type Clock, type KeyRing, ok, type Result, refuse } from '@caracal/core'
 import { createNonceMemory } from './nonce-memory.ts'
 import {
+  answerContext,
   CALLER,
-  type InternalKeys,
-  keyOf,
   NONCE,
   openBody,
+  requestContext,
+  requestKey,
   SIGNATURE,
   type SignedParts,
   sealBody,
   signAnswer,
-  signRequest,
   TIMESTAMP,
 } from './signature.ts'
 
@@ -44,7 +44,7 @@ const CALLER_FORM = /^[a-z][a-z-]{1,31}$/
 
 /** Verifies signed calls between roles. `keys` is asked each time, so that a rotated key file counts at once. */
 export function createInternalVerifier(options: {
-  readonly keys: () => InternalKeys
+  readonly keys: () => KeyRing
   readonly now?: Clock
   readonly capacity?: number
 }): InternalVerifier {
@@ -67,18 +67,18 @@ export function createInternalVerifier(options: {
       return ok({ caller, method, path, timestamp, nonce, signature })
     },
     prove(claimed, body, sealed) {
-      const key = keyOf(options.keys(), claimed.signature, (one) => signRequest(one, claimed, body))
+      const key = requestKey(options.keys(), claimed, body, claimed.signature)
       if (key === undefined) return refuse('unauthenticated')
       const seen = nonces.claim(`${claimed.caller} ${claimed.nonce}`)
       if (seen === 'full') return refuse('overloaded')
       if (seen === 'seen') return refuse('unauthenticated', 'the nonce was used before')
-      const plain = sealed ? openBody(key, 'request', `${claimed.path} ${claimed.nonce}`, body) : body
+      const plain = sealed ? openBody(key, requestContext(claimed), body) : body
       if (plain === undefined) return refuse('unauthenticated', 'the body must be sealed')
       return ok({
         caller: claimed.caller,
         body: plain,
-        seal: (status, answer) => sealBody(key, 'answer', `${status} ${claimed.nonce}`, answer),
-        sign: (status, answer) => signAnswer(key, claimed.nonce, status, answer).toString('base64url'),
+        seal: (status, answer) => sealBody(key, answerContext(claimed.nonce, status), answer),
+        sign: (status, answer) => signAnswer(key, claimed.nonce, status, answer),
       })
     },
   }
