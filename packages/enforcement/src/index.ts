@@ -1,3 +1,6 @@
+export { decideCall } from './call/decide-call.ts'
+export type { CallDependencies, CallFacts, CallVerdict, GovernedCall } from './call/governed-call.ts'
+export { type Outcome, type Pipeline, pipeline, type Step } from './call/pipeline.ts'
 export { type CompactJws, MAX_TOKEN_LENGTH, parseJws } from './mandate/parse-jws.ts'
 export { checkTimes, readClaims } from './mandate/read-claims.ts'
 export { keyRefetcher, type Refetched } from './mandate/refetch-keys.ts'
@@ -9,6 +12,14 @@ export { type Ceiling, delegationCeilings, type Narrowed, narrow } from './mint/
 export { compileOperations, type OperationIndex, type OperationMatch, type OperationRefusal } from './operation/match-operation.ts'
 export { parsePath, type RawPath } from './operation/parse-path.ts'
 export { type PathTemplate, parsePathTemplate } from './operation/path-template.ts'
+export {
+  type ConfigurationFollower,
+  type ConfigurationOptions,
+  type ConfigurationSource,
+  followConfiguration,
+} from './replica/follow-configuration.ts'
+export { ReplicaState } from './replica/replica-state.ts'
+export { compileZone, type ZonePolicy, type ZoneState } from './replica/zone-state.ts'
 export { type FollowOptions, followRevocations, type RevocationFollower } from './revocation/follow-revocations.ts'
 export { readRevocation } from './revocation/read-revocation.ts'
 export { type RevocationSource, snapshotAtTip } from './revocation/revocation-source.ts'

@@ -1,0 +1,86 @@
+import type {
+  Application,
+  Clock,
+  Decision,
+  Refusal,
+  RequestId,
+  Resource,
+  RuleApproval,
+  UnixMillis,
+  UnixSeconds,
+  ZoneId,
+} from '@caracal/core'
+import type { Mandate, MandateVerifier } from '../mandate/verify-mandate.ts'
+import type { OperationMatch } from '../operation/match-operation.ts'
+import type { RawPath } from '../operation/parse-path.ts'
+import type { ReplicaState } from '../replica/replica-state.ts'
+import type { ZoneState } from '../replica/zone-state.ts'
+import type { RevocationView } from '../revocation/revocation-view.ts'
+
+/** One request after routing: what the caller wants to do, and with which mandate. */
+export type GovernedCall = {
+  readonly requestId: RequestId
+  readonly token: string
+  /** What the caller addressed: a resource by name (path or host routing) or by identifier (header). */
+  readonly route: { readonly by: 'name' | 'identifier'; readonly value: string }
+  /** Upper case. */
+  readonly method: string
+  /** Path below the resource, exactly as it will be forwarded. */
+  readonly path: RawPath
+  readonly query: Readonly<Record<string, string | readonly string[]>>
+  /** Allow-listed headers, lower-case names. */
+  readonly headers: Readonly<Record<string, string | readonly string[]>>
+  /** Reads and parses the JSON body; asked only when a rule reads it. Null: none. Undefined: no JSON, or too large. */
+  readonly body: () => Promise<unknown>
+  /** Address of the caller. */
+  readonly peer: string
+  /** Keys that the caller proved to hold: thumbprints of a DPoP key or of the client certificate. */
+  readonly proof?: { readonly jkt?: string; readonly 'x5t#S256'?: string } | undefined
+}
+
+export type CallDependencies = {
+  readonly state: ReplicaState
+  readonly view: RevocationView
+  readonly verifier: MandateVerifier
+  /** One atomic set-if-absent shared by all replicas, as `Streams.claim`; throws when the store is away. */
+  readonly claim: (key: string, owner: string, ttl: number) => Promise<boolean>
+  readonly release: (key: string, owner: string) => Promise<void>
+  /** Reads a zone anew because something in it is not known; see `ConfigurationFollower.refresh`. */
+  readonly refresh?: ((zone: ZoneId) => Promise<void>) | undefined
+  readonly clock?: Clock | undefined
+}
+
+/** What the steps establish, in this order. A refusal comes with what was established before it. */
+export type CallFacts = {
+  readonly call: GovernedCall
+  readonly now: UnixMillis
+  readonly mandate: Mandate
+  readonly zone: ZoneState
+  readonly resource: Resource
+  readonly application: Application
+  readonly match: OperationMatch
+  readonly decision: Decision
+  /** What of the call the rules read (`operation.body`, …): evidence then carries a digest of it. */
+  readonly callReads: readonly string[]
+}
+
+/** What was decided about a call. Only `allow` may be forwarded, and only after the evidence of it is durable. */
+export type CallVerdict =
+  | {
+      readonly decision: 'allow'
+      readonly facts: CallFacts
+      /** When running streams end at the latest. */
+      readonly expiresAt: UnixSeconds
+      /** Place in the revocation broadcast that was decided with (P-038). */
+      readonly revocationPosition: string
+      /** Gives a single-use mandate back: the call did not go out (P-066). */
+      readonly release: () => Promise<void>
+    }
+  | {
+      readonly decision: 'hold' | 'deny'
+      readonly refusal: Refusal
+      /** Name of the step that refused. */
+      readonly at: string
+      readonly facts: Partial<CallFacts>
+      readonly approval?: RuleApproval
+    }

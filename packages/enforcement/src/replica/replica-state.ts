@@ -1,0 +1,71 @@
+import type { Seconds, SyncRequest, ZoneId, ZoneSnapshot } from '@caracal/core'
+import { compileZone, type ZoneState } from './zone-state.ts'
+
+/** How long what is loaded serves without its source (P-012). */
+const MAX_UNCONFIRMED: Seconds = 600
+
+/**
+ * Everything a deciding replica knows of its zones. A zone is swapped as a whole: who took its state works with it to the end.
+ * It never goes back to an older version, whatever order loads finish in.
+ */
+export class ReplicaState {
+  readonly #zones = new Map<ZoneId, ZoneState>()
+  readonly #monotonic: () => number
+  #confirmedAt: number | null = null
+
+  constructor(options: { readonly monotonic?: () => number } = {}) {
+    this.#monotonic = options.monotonic ?? (() => performance.now())
+  }
+
+  zone(id: ZoneId): ZoneState | undefined {
+    return this.#zones.get(id)
+  }
+
+  zones(): readonly ZoneState[] {
+    return [...this.#zones.values()]
+  }
+
+  /** Takes a snapshot unless a newer one is held. The same version again replaces one that failed. */
+  apply(snapshot: ZoneSnapshot): 'applied' | 'older' {
+    const held = this.#zones.get(snapshot.id)
+    if (held !== undefined && snapshot.version < held.snapshot.version) return 'older'
+    if (held?.snapshot.version === snapshot.version && held.policy.kind !== 'failed') return 'applied'
+    this.#zones.set(snapshot.id, compileZone(snapshot, held))
+    return 'applied'
+  }
+
+  /** A newer version is known and cannot be loaded: from here on the zone refuses until it can (P-024). */
+  fail(zone: ZoneId, error: string): void {
+    const held = this.#zones.get(zone)
+    if (held !== undefined) this.#zones.set(zone, { ...held, policy: { kind: 'failed', error }, decisions: new WeakMap() })
+  }
+
+  remove(zone: ZoneId): void {
+    this.#zones.delete(zone)
+  }
+
+  /** The source said at monotonic time `at` what is current. */
+  confirm(at: number = this.#monotonic()): void {
+    this.#confirmedAt = Math.max(at, this.#confirmedAt ?? at)
+  }
+
+  /** `empty` before the first load, `outdated` when the source has not answered for ten minutes: neither may decide anything. */
+  standing(): 'empty' | 'current' | 'outdated' {
+    if (this.#confirmedAt === null) return 'empty'
+    return this.#monotonic() - this.#confirmedAt > MAX_UNCONFIRMED * 1000 ? 'outdated' : 'current'
+  }
+
+  /** What this replica serves, as it reports it: an activation is complete when every replica names the new version (P-023). */
+  loaded(): SyncRequest['loaded'] {
+    return Object.fromEntries(
+      this.zones().map(({ snapshot, policy }) => [
+        snapshot.id,
+        {
+          version: snapshot.version,
+          policy: policy.kind === 'active' ? policy.setVersion : null,
+          ...(policy.kind === 'failed' ? { error: policy.error } : {}),
+        },
+      ]),
+    )
+  }
+}
