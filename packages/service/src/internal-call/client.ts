@@ -132,7 +132,7 @@ function refusalOf(answer: Buffer, unavailable: Reason): Result<never> {
     return refuse(unavailable)
   }
   const { type: _type, title: _title, status: _status, code, detail, request_id: _id, fix: _fix, ...data } = body as Record<string, unknown>
-  return refuse(code as Reason, typeof detail === 'string' ? detail : undefined, data)
+  return refuse(code as Reason, typeof detail === 'string' ? detail : undefined, Object.keys(data).length === 0 ? undefined : data)
 }
 
 function parseJson(bytes: Buffer): unknown {
