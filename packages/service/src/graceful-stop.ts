@@ -21,12 +21,15 @@ export type StopPlan = {
   readonly last?: () => Promise<unknown>
   /** Longest wait for calls in flight. Milliseconds; 14 000. */
   readonly finishMs?: number
+  /** Longest time for all hooks together. Milliseconds; 5 000. */
+  readonly hooksMs?: number
 }
 
 /** What was left: calls that were cut and hooks that failed or did not end in time. */
 export type StopReport = { readonly cutConnections: number; readonly failedHooks: readonly string[]; readonly ms: number }
 
 const FINISH_MS = 14_000
+const HOOKS_MS = 5_000
 const TOTAL_MS = 15_000
 
 /**
@@ -46,7 +49,7 @@ export async function gracefulStop(plan: StopPlan): Promise<StopReport> {
 
   const failedHooks: string[] = []
   const now = performance.now()
-  const deadline = Math.max(now + 1_000, Math.min(now + 5_000, began + TOTAL_MS))
+  const deadline = Math.max(now + Math.min(1_000, plan.hooksMs ?? HOOKS_MS), Math.min(now + (plan.hooksMs ?? HOOKS_MS), began + TOTAL_MS))
   for (const hook of [...plan.hooks].reverse()) {
     try {
       await within(Promise.resolve(hook.stop()), Math.max(50, deadline - performance.now()))

@@ -69,13 +69,21 @@ export function createLogger(options: LoggerOptions): Logger {
       fatal: at('fatal'),
       child: (fields) => wrap(inner.child(withoutNamedSecrets(fields) as Record<string, unknown>)),
       isLevelEnabled: (level) => inner.isLevelEnabled(level),
-      dropped: () => dropped,
+      dropped: () => dropped + (write === writeToStdout ? stdout.lost : 0),
     }
   }
   return wrap(base)
 }
 
+const stdout = { guarded: false, lost: 0 }
+
 /** Standard output is a pipe in a container: a reader that went away must not end the service. */
 function writeToStdout(line: string): void {
+  if (!stdout.guarded) {
+    stdout.guarded = true
+    process.stdout.on('error', () => {
+      stdout.lost += 1
+    })
+  }
   process.stdout.write(line)
 }

@@ -4,8 +4,8 @@ import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 /** One registry per service, because several services live in one process. */
 export type Metrics = {
   readonly registry: Registry
-  /** `name` ends in `_total`. Without labels it starts at 0. */
-  counter<L extends string = never>(name: string, help: string, labels?: readonly L[]): Counter<L>
+  /** `name` ends in `_total`. Without labels it starts at 0. `total` gives the count when somebody scrapes. */
+  counter<L extends string = never>(name: string, help: string, labels?: readonly L[], total?: () => number): Counter<L>
   /** `collect` sets the value when somebody scrapes. */
   gauge<L extends string = never>(
     name: string,
@@ -36,9 +36,22 @@ export function createMetrics(options: { readonly service: string; readonly vers
   const loop = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
   loop.enable()
 
-  const counter: Metrics['counter'] = (name, help, labels = []) => {
+  const counter: Metrics['counter'] = (name, help, labels = [], total = undefined) => {
     demand(name, /_total$/)
-    return new Counter({ name, help, labelNames: [...labels], registers })
+    return new Counter({
+      name,
+      help,
+      labelNames: [...labels],
+      registers,
+      ...(total === undefined
+        ? {}
+        : {
+            collect() {
+              this.reset()
+              this.inc(total())
+            },
+          }),
+    })
   }
   const gauge: Metrics['gauge'] = (name, help, labels = [], collect = undefined) => {
     demand(name, /(?<!_total)$/)

@@ -11,6 +11,7 @@ const VALUES: readonly (readonly [RegExp, string])[] = [
   [/\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*/g, '[redacted jwt]'],
   [/\b(Bearer|DPoP|Basic)\s+[A-Za-z0-9._~+/=-]{6,}/gi, '$1 [redacted]'],
   [/-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|$)/gs, '[redacted pem]'],
+  [/\b((?:password|passwd|pwd|secret|token|api[-_]?key|client[-_]secret|credential|assertion)\s?=\s?)[^\s&"',;]{3,}/gi, '$1[redacted]'],
   [/(\b[a-z][a-z0-9+.-]*:\/\/[^\s/:@"]*):[^\s/@"]+@/gi, '$1:[redacted]@'],
 ]
 

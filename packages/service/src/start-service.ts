@@ -69,6 +69,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     logger: options.logger,
     metrics: options.metrics,
   })
+  options.metrics.counter('caracal_log_dropped_total', 'Log lines that could not be written.', [], options.logger.dropped)
   const draining = new AbortController()
   const app = await createApp(options, probes, draining.signal)
   let metricsListener: MetricsListener | undefined
