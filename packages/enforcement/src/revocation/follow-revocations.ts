@@ -93,7 +93,8 @@ export function followRevocations(options: FollowOptions): RevocationFollower {
         onGap: async () => {
           view.doubt()
           reload = true
-          await loadAnew()
+          await load // begun before the gap: it may have read too early, and does not count
+          if ((await loadSnapshot()) === null) throw new Error('the snapshot could not be loaded')
         },
       })
       joined.resolve()
@@ -101,12 +102,6 @@ export function followRevocations(options: FollowOptions): RevocationFollower {
       report('subscribe', error)
       nextLoad = monotonic() + RETRY_MS
     }
-  }
-
-  /** A load that was under way when the gap came may have read too early: it is waited for and does not count. */
-  async function loadAnew(): Promise<void> {
-    await load
-    await loadSnapshot()
   }
 
   async function pollOnce(): Promise<void> {

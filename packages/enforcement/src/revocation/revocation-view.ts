@@ -84,11 +84,12 @@ export class RevocationView {
     if (position !== undefined) this.#position = position
   }
 
-  /** Takes the answer of a poll, in any order and overlapping with what is known: for each id the latest holds. */
+  /** Takes the answer of a poll, in any order and overlapping with what is known: for each id the latest holds, of equals the revocation. */
   merge(revocations: readonly Revocation[]): void {
     for (const revocation of [...revocations].sort((a, b) => a.at - b.at)) {
       const known = this.#passing.get(revocation.id) ?? this.#permanent.get(revocation.id)
-      if (known === undefined || revocation.at > known.at) this.apply(revocation)
+      const isLater = known === undefined || revocation.at > known.at || (revocation.at === known.at && revocation.op === 'revoke')
+      if (isLater) this.apply(revocation)
     }
   }
 
@@ -120,6 +121,8 @@ export class RevocationView {
   /** A gap: from here on no sign of life proves anything, until it is loaded anew. */
   doubt(): void {
     this.#doubted = true
+    // What is being loaded right now may have been read before the gap.
+    this.#journal = null
   }
 
   /** Proof of freshness as of monotonic time `at`: a sign of life of the broadcast just now, or when a poll was asked. */
