@@ -1,5 +1,5 @@
 import { isPattern, matchesPattern, type Pattern } from '../pattern.ts'
-import { type Condition, compileCondition } from './condition.ts'
+import { type CompiledCondition, type Condition, compileCondition } from './condition.ts'
 import type { DecisionFacts } from './decision-input.ts'
 import type { PolicyDocument, PolicyRule, RuleApproval, RuleEffect, RuleLimits, RuleSubject } from './document.ts'
 import type { PolicyProblem } from './problem.ts'
@@ -54,11 +54,13 @@ export function compilePolicies(documents: readonly PolicyDocument[]): Compilati
   const problems: PolicyProblem[] = []
   const indexed: IndexedRule[] = []
   const names = new Set<string>()
+  // Policies made from one template share their conditions: compiled once, they stay in the processor's cache.
+  const conditions = new Map<string, CompiledCondition>()
   for (const document of documents) {
     if (names.has(document.name)) problems.push({ path: document.name, message: 'two policies have this name' })
     names.add(document.name)
     for (const source of document.rules) {
-      const rule = compileRule(document.name, source, problems)
+      const rule = compileRule(document.name, source, conditions, problems)
       if (rule !== undefined) indexed.push({ rule, source })
     }
   }
@@ -75,14 +77,20 @@ export function compilePolicies(documents: readonly PolicyDocument[]): Compilati
   return { ok: true, value: buildIndex(indexed) }
 }
 
-function compileRule(policy: string, source: PolicyRule, problems: PolicyProblem[]): CompiledRule | undefined {
+function compileRule(
+  policy: string,
+  source: PolicyRule,
+  conditions: Map<string, CompiledCondition>,
+  problems: PolicyProblem[],
+): CompiledRule | undefined {
   const name = `${policy}/${source.id}`
   const patterns = [...source.scopes, ...source.on]
   if (!patterns.every(isPattern)) {
     problems.push({ path: name, message: 'has a malformed pattern' })
     return undefined
   }
-  const compiled = source.when === undefined ? undefined : compileCondition(source.when)
+  const compiled = source.when === undefined ? undefined : (conditions.get(source.when) ?? compileCondition(source.when))
+  if (source.when !== undefined && compiled !== undefined) conditions.set(source.when, compiled)
   if (compiled?.ok === false) {
     problems.push(...compiled.problems.map(({ message }) => ({ path: `${name}.when`, message })))
     return undefined
@@ -108,7 +116,9 @@ function subjectMatcher(subject: RuleSubject): CompiledRule['isFor'] {
   if (sessions !== undefined) tests.push((facts) => sessions.includes(facts.session?.kind ?? 'none'))
   if (subjects !== undefined) tests.push((facts) => subjects.some((wanted) => isSubject(wanted, facts.subject)))
   // A rule that names nobody is for nobody.
-  return tests.length === 0 ? () => false : (facts) => tests.every((test) => test(facts))
+  const [first, ...others] = tests
+  if (first === undefined) return () => false
+  return others.length === 0 ? first : (facts) => tests.every((test) => test(facts))
 }
 
 function matchesAny(patterns: readonly Pattern[], text: string): boolean {

@@ -35,9 +35,10 @@ export type ConditionVariable = keyof typeof CONDITION_VARIABLES
 export const CONDITION_LIMITS = { bytes: 4096, nodes: 512, depth: 32, listElements: 128, mapEntries: 32, arguments: 4 } as const
 
 // The evaluator tells types apart by constructor, so every variable is a class of its own. Fields are read on demand:
-// a body is walked only for a condition that asks for it.
+// a body is walked only for a condition that asks for it, and only once.
 class Zone {
   readonly #facts: DecisionFacts
+  #labels: unknown
   constructor(facts: DecisionFacts) {
     this.#facts = facts
   }
@@ -48,12 +49,14 @@ class Zone {
     return this.#facts.zone.name
   }
   get labels() {
-    return readable(this.#facts.zone.labels)
+    this.#labels ??= readable(this.#facts.zone.labels)
+    return this.#labels
   }
 }
 
 class Application {
   readonly #facts: DecisionFacts
+  #labels: unknown
   constructor(facts: DecisionFacts) {
     this.#facts = facts
   }
@@ -64,12 +67,14 @@ class Application {
     return this.#facts.application.name
   }
   get labels() {
-    return readable(this.#facts.application.labels)
+    this.#labels ??= readable(this.#facts.application.labels)
+    return this.#labels
   }
 }
 
 class Subject {
   readonly #facts: DecisionFacts
+  #claims: unknown
   constructor(facts: DecisionFacts) {
     this.#facts = facts
   }
@@ -80,12 +85,14 @@ class Subject {
     return this.#facts.subject?.issuer ?? ''
   }
   get claims() {
-    return readable(this.#facts.subject?.claims ?? {})
+    this.#claims ??= readable(this.#facts.subject?.claims ?? {})
+    return this.#claims
   }
 }
 
 class Session {
   readonly #facts: DecisionFacts
+  #labels: unknown
   constructor(facts: DecisionFacts) {
     this.#facts = facts
   }
@@ -96,7 +103,8 @@ class Session {
     return this.#facts.session?.kind ?? 'none'
   }
   get labels() {
-    return readable(this.#facts.session?.labels ?? [])
+    this.#labels ??= readable(this.#facts.session?.labels ?? [])
+    return this.#labels
   }
   get depth() {
     return BigInt(this.#facts.session?.depth ?? 0)
@@ -149,6 +157,10 @@ class Operation {
   readonly #operation: CallOperation
   #body: unknown
   #arguments: unknown
+  #path: unknown
+  #params: unknown
+  #query: unknown
+  #headers: unknown
   constructor(operation: CallOperation) {
     this.#operation = operation
   }
@@ -156,19 +168,23 @@ class Operation {
     return this.#operation.method
   }
   get path() {
-    return readable(this.#operation.path)
+    this.#path ??= readable(this.#operation.path)
+    return this.#path
   }
   get template() {
     return this.#operation.template
   }
   get params() {
-    return singleValues(this.#operation.params)
+    this.#params ??= singleValues(this.#operation.params)
+    return this.#params
   }
   get query() {
-    return singleValues(this.#operation.query)
+    this.#query ??= singleValues(this.#operation.query)
+    return this.#query
   }
   get headers() {
-    return singleValues(this.#operation.headers)
+    this.#headers ??= singleValues(this.#operation.headers)
+    return this.#headers
   }
   get body() {
     this.#body ??= this.#operation.body === undefined ? new Unreadable('no JSON') : readable(this.#operation.body)

@@ -33,8 +33,17 @@ const METHODS: Readonly<Record<string, number>> = {
 
 const MACROS: Readonly<Record<string, number>> = { all: 2, exists: 2, exists_one: 2, filter: 2, map: 2 }
 
-/** Steps of the evaluator that a condition may need at worst, with every list as long as it may be. */
+/** Steps of the evaluator (somewhat below 0.1 µs each) that a condition may need at worst, with every value as large as it may be. */
 const MAX_COST = 1_000_000
+
+/**
+ * Steps of what goes through a whole value. Inside a macro the elements of one list share the bounds of the value, so an
+ * element costs its share on average; any other field can cost everything in each round.
+ */
+const WHOLE_VALUE = { compare: 1000, search: 500 } as const
+const ELEMENT = { compare: 4, search: 16 } as const
+const SEARCHING = new Set(['contains', 'size', 'int', 'double', 'bool'])
+const COMPARING = new Set(['==', '!=', 'in', '+'])
 
 /** Lists in lists: deeper has no use that a body could show. */
 const MAX_MACRO_DEPTH = 2
@@ -84,7 +93,8 @@ function costOf(node: ASTNode, walk: Walk): number {
     }
     case 'call': {
       const [name, args] = node.args
-      return 1 + offered(FUNCTIONS, name, args, node, walk) + sum(args, walk)
+      offered(FUNCTIONS, name, args, node, walk)
+      return 1 + searchCost(name, args[0], walk) + sum(args, walk)
     }
     case 'rcall':
       return methodCost(node, walk)
@@ -95,9 +105,30 @@ function costOf(node: ASTNode, walk: Walk): number {
       return 1 + sum(node.args, walk)
     case 'map':
       return 1 + node.args.reduce((total, [key, value]) => total + costOf(key, walk) + costOf(value, walk), 0)
-    default:
+    case '?:':
       return 1 + sum(node.args, walk)
+    default:
+      return 1 + compareCost(node.op, node.args, walk) + sum(node.args, walk)
   }
+}
+
+function searchCost(name: string, value: ASTNode | undefined, walk: Walk): number {
+  if (!SEARCHING.has(name)) return ELEMENT.compare
+  return value !== undefined && isElement(value, walk) ? ELEMENT.search : WHOLE_VALUE.search
+}
+
+/** Against a literal a comparison ends at the first difference in kind or length. */
+function compareCost(op: string, [left, right]: readonly [ASTNode, ASTNode], walk: Walk): number {
+  if (!COMPARING.has(op)) return 1
+  const isCheap = (node: ASTNode) => node.op === 'value' || isElement(node, walk)
+  if (op === 'in' && right.op === 'list') return right.args.length * ELEMENT.compare
+  return isCheap(right) || (op !== 'in' && isCheap(left)) ? ELEMENT.compare : WHOLE_VALUE.compare
+}
+
+/** The variable of the innermost macro, or a part of it. */
+function isElement(node: ASTNode, walk: Walk): boolean {
+  if (node.op === 'id') return walk.bound.length > 0 && node.args === walk.bound.at(-1)
+  return (node.op === '.' || node.op === '[]') && isElement(node.args[0], walk)
 }
 
 function sum(nodes: readonly ASTNode[], walk: Walk): number {
@@ -118,18 +149,17 @@ function literalCost(node: ASTNode & { op: 'value' }, walk: Walk): number {
   return 1
 }
 
-function offered(table: Readonly<Record<string, number>>, name: string, args: readonly ASTNode[], node: ASTNode, walk: Walk): number {
+function offered(table: Readonly<Record<string, number>>, name: string, args: readonly ASTNode[], node: ASTNode, walk: Walk): void {
   const arity = Object.hasOwn(table, name) ? table[name] : undefined
   if (arity === undefined) walk.problems.push({ offset: node.start, message: `${name}() is not offered in conditions` })
   else if (arity !== args.length) walk.problems.push({ offset: node.start, message: `${name}() takes ${arity} argument(s)` })
-  return 0
 }
 
 function methodCost(node: ASTNode & { op: 'rcall' }, walk: Walk): number {
   const [name, receiver, args] = node.args
   if (!Object.hasOwn(MACROS, name)) {
     offered(METHODS, name, args, node, walk)
-    return 1 + costOf(receiver, walk) + sum(args, walk)
+    return 1 + searchCost(name, receiver, walk) + costOf(receiver, walk) + sum(args, walk)
   }
   offered(MACROS, name, args, node, walk)
   const [variable, body] = args

@@ -38,15 +38,17 @@ export type Decision =
 /** The name under which Caracal's own resource is allowed when no rule speaks. */
 export const BUILT_IN_RULE = 'caracal/built-in'
 
-const NONE: readonly FailedCondition[] = Object.freeze([])
 const NO_LIMITS: RuleLimits = Object.freeze({})
 
 type Matches = {
-  readonly matched: CompiledRule[]
-  readonly deferred: CompiledRule[]
-  readonly failed: FailedCondition[]
-  readsCall: boolean
+  readonly matched: readonly CompiledRule[]
+  readonly deferred: readonly CompiledRule[]
+  readonly failed: readonly FailedCondition[]
+  readonly readsCall: boolean
 }
+
+const NOTHING: readonly never[] = Object.freeze([])
+const NO_MATCHES: Matches = { matched: NOTHING, deferred: NOTHING, failed: NOTHING, readsCall: false }
 
 /**
  * Decides one scope (2-model "Decide"): deny beats hold beats allow, what no rule allows is denied. Total and free of
@@ -56,7 +58,9 @@ type Matches = {
  */
 export function decide(policies: CompiledPolicies | null, input: DecisionInput): Decision {
   if (policies === null) {
-    return input.builtIn === true ? builtIn(false) : { effect: 'deny', reason: 'no_active_policy', rules: [], failed: NONE, perCall: false }
+    return input.builtIn === true
+      ? builtIn(false)
+      : { effect: 'deny', reason: 'no_active_policy', rules: [], failed: NOTHING, perCall: false }
   }
   const cell = policies.candidates(input.resource.identifier, input.scope, input.application.name)
   const context = new ConditionContext(input)
@@ -101,25 +105,29 @@ export function decide(policies: CompiledPolicies | null, input: DecisionInput):
   if (allows.failed.length > 0) {
     return { effect: 'deny', reason: 'condition_failed', rules: allows.failed.map(({ rule }) => rule), failed: allows.failed, perCall }
   }
-  return { effect: 'deny', reason: 'no_rule_allows', rules: [], failed: NONE, perCall }
+  return { effect: 'deny', reason: 'no_rule_allows', rules: [], failed: NOTHING, perCall }
 }
 
 function evaluate(rules: readonly CompiledRule[], input: DecisionInput, context: ConditionContext, failureMatches: boolean): Matches {
-  const found: Matches = { matched: [], deferred: [], failed: [], readsCall: false }
+  if (rules.length === 0) return NO_MATCHES
+  const matched: CompiledRule[] = []
+  const deferred: CompiledRule[] = []
+  const failed: FailedCondition[] = []
+  let readsCall = false
   for (const rule of rules) {
     if (!rule.isFor(input)) continue
-    found.readsCall ||= rule.readsCall
+    readsCall ||= rule.readsCall
     if (rule.condition === undefined) {
-      found.matched.push(rule)
+      matched.push(rule)
     } else if (rule.readsCall && input.phase === 'mint') {
-      found.deferred.push(rule)
+      deferred.push(rule)
     } else {
       const outcome = rule.condition.evaluate(context)
-      if (outcome.failed !== undefined) found.failed.push({ rule: rule.name, failure: outcome.failed })
-      if (outcome.matched || (failureMatches && outcome.failed !== undefined)) found.matched.push(rule)
+      if (outcome.failed !== undefined) failed.push({ rule: rule.name, failure: outcome.failed })
+      if (outcome.matched || (failureMatches && outcome.failed !== undefined)) matched.push(rule)
     }
   }
-  return found
+  return { matched, deferred, failed, readsCall }
 }
 
 function names(rules: readonly CompiledRule[]): string[] {
@@ -127,12 +135,12 @@ function names(rules: readonly CompiledRule[]): string[] {
 }
 
 function builtIn(perCall: boolean): Decision {
-  return { effect: 'allow', reason: null, rules: [BUILT_IN_RULE], failed: NONE, perCall, limits: NO_LIMITS, deferred: false }
+  return { effect: 'allow', reason: null, rules: [BUILT_IN_RULE], failed: NOTHING, perCall, limits: NO_LIMITS, deferred: false }
 }
 
 function mergeLimits(rules: readonly CompiledRule[]): RuleLimits {
+  if (rules.every((rule) => rule.limits === undefined)) return NO_LIMITS
   const limits = rules.flatMap((rule) => rule.limits ?? [])
-  if (limits.length === 0) return NO_LIMITS
   const ttls = limits.flatMap((limit) => limit.maxTtl ?? [])
   return {
     ...(ttls.length > 0 ? { maxTtl: Math.min(...ttls) } : {}),

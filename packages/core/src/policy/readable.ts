@@ -1,5 +1,5 @@
 /** Bounds of what a condition may look at while it runs: with them its cost is bounded whatever a caller sends. */
-export const READABLE = { string: 4096, elements: 256, depth: 16, nodes: 4096 } as const
+export const READABLE = { string: 4096, elements: 256, depth: 16, nodes: 4096, characters: 65_536 } as const
 
 /**
  * Stands where a value is that a condition must not read: too large, or a number that JSON could not carry exactly
@@ -14,15 +14,19 @@ export class Unreadable {
 
 /** The value as conditions see it: same shape, with `Unreadable` in the places that are out of bounds. Linear in the nodes kept. */
 export function readable(value: unknown): unknown {
-  return bounded(value, 0, { left: READABLE.nodes })
+  return bounded(value, 0, { nodes: READABLE.nodes, characters: READABLE.characters })
 }
 
-function bounded(value: unknown, depth: number, budget: { left: number }): unknown {
-  budget.left -= 1
-  if (budget.left < 0) return new Unreadable('too many values')
+/** What is left for the whole value. */
+type Budget = { nodes: number; characters: number }
+
+function bounded(value: unknown, depth: number, budget: Budget): unknown {
+  budget.nodes -= 1
+  if (budget.nodes < 0) return new Unreadable('too many values')
   switch (typeof value) {
     case 'string':
-      return value.length > READABLE.string ? new Unreadable('long string') : value
+      budget.characters -= value.length
+      return value.length > READABLE.string || budget.characters < 0 ? new Unreadable('long string') : value
     case 'number':
       return Math.abs(value) <= Number.MAX_SAFE_INTEGER ? value : new Unreadable('number beyond 2^53')
     case 'boolean':
@@ -36,12 +40,12 @@ function bounded(value: unknown, depth: number, budget: { left: number }): unkno
   }
 }
 
-function boundedList(list: readonly unknown[], depth: number, budget: { left: number }): unknown {
+function boundedList(list: readonly unknown[], depth: number, budget: Budget): unknown {
   if (list.length > READABLE.elements) return new Unreadable('long list')
   return list.map((element) => bounded(element, depth + 1, budget))
 }
 
-function boundedMap(map: object, depth: number, budget: { left: number }): unknown {
+function boundedMap(map: object, depth: number, budget: Budget): unknown {
   const keys = Object.keys(map)
   if (keys.length > READABLE.elements) return new Unreadable('large map')
   const out: Record<string, unknown> = Object.create(null)
@@ -50,11 +54,15 @@ function boundedMap(map: object, depth: number, budget: { left: number }): unkno
 }
 
 /** Query parameters and headers: what stands once can be read, what stands more often cannot. */
-export function singleValues(values: Readonly<Record<string, string | readonly string[]>>): Record<string, unknown> {
+export function singleValues(values: Readonly<Record<string, string | readonly string[]>>): unknown {
+  const names = Object.keys(values)
+  if (names.length > READABLE.elements) return new Unreadable('many values')
+  const budget: Budget = { nodes: READABLE.nodes, characters: READABLE.characters }
   const out: Record<string, unknown> = Object.create(null)
-  for (const [name, value] of Object.entries(values)) {
-    const single = typeof value === 'string' ? value : value.length === 1 ? value[0] : undefined
-    out[name] = single === undefined || single.length > READABLE.string ? new Unreadable('repeated or long') : single
+  for (const name of names) {
+    const value = values[name]
+    const single = typeof value === 'string' || value?.length !== 1 ? value : value[0]
+    out[name] = typeof single === 'string' ? bounded(single, 1, budget) : new Unreadable('repeated')
   }
   return out
 }
