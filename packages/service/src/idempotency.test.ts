@@ -22,10 +22,10 @@ function memoryStore(): IdempotencyStore {
       const held = kept.get(`${scope} ${key}`)
       if (held === undefined) {
         kept.set(`${scope} ${key}`, { fingerprint, answer: null })
-        return { state: 'new' }
+        return { state: 'claimed' }
       }
-      if (held.fingerprint !== fingerprint) return { state: 'reused' }
-      return held.answer === null ? { state: 'in_flight' } : { state: 'done', answer: held.answer }
+      if (held.fingerprint !== fingerprint) return { state: 'other_request' }
+      return held.answer === null ? { state: 'in_flight' } : { state: 'answered', answer: held.answer }
     },
     async finish(scope, key, answer) {
       const held = kept.get(`${scope} ${key}`)

@@ -5,10 +5,10 @@ import type { Refusal } from '@caracal/core'
 export type KeptAnswer = { readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly body: string }
 
 export type IdempotencyBegin =
-  | { readonly state: 'new' }
+  | { readonly state: 'claimed' }
   | { readonly state: 'in_flight' }
-  | { readonly state: 'reused' }
-  | { readonly state: 'done'; readonly answer: KeptAnswer }
+  | { readonly state: 'other_request' }
+  | { readonly state: 'answered'; readonly answer: KeptAnswer }
 
 /**
  * Remembers what was answered under a key for 24 h (3-wire). `scope` is the principal, so that it survives a new token

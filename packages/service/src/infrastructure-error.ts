@@ -3,12 +3,12 @@ import type { Reason } from '@caracal/core'
 /** Socket and name errors of a store that is away. */
 const NETWORK = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOTFOUND', 'EAI_AGAIN', 'ETIMEDOUT', 'EPIPE', 'EHOSTUNREACH', 'ENETUNREACH'])
 
-/** Postgres: connection exceptions (08), operator intervention (57P), too many connections (53), cancelled by timeout, read-only. */
-const SQLSTATE = /^(?:08\w{3}|57P0[1-5]|53\w{3}|57014|55P03|25006)$/
+/** Postgres: connection 08, deadlock 40, resources 53, operator 57, system 58, read-only, lock limit. */
+const SQLSTATE = /^(?:(?:08|40|53|57|58)[0-9A-Z]{3}|25006|55P03)$/
 
 /** Words of drivers whose errors carry no code. */
 const WORDS =
-  /^(?:Connection terminated|Connection is closed|Client has encountered a connection error|timeout exceeded when trying to connect|timeout expired|Query read timeout|Reached the max retries per request limit|READONLY |OOM |LOADING |MISCONF )/
+  /^(?:Connection terminated|the database did not answer|Connection is closed|Client has encountered a connection error|timeout exceeded when trying to connect|timeout expired|Query read timeout|Reached the max retries per request limit|READONLY |OOM |LOADING |MISCONF )/
 
 /**
  * Which refusal a thrown error is when it says that infrastructure is away rather than that we have a bug.

@@ -18,8 +18,9 @@ export type CursorBinding = { readonly route: string; readonly zone: string | nu
 
 export type Cursors = {
   /** The key of the last item shown, as an opaque signed text. */
-  sign(after: readonly string[], binding: CursorBinding): string
-  open(cursor: string | undefined, binding: CursorBinding): Result<readonly string[] | null, 'invalid_request'>
+  sign(after: string, binding: CursorBinding): string
+  /** The key again; undefined without a cursor. */
+  open(cursor: string | undefined, binding: CursorBinding): Result<string | undefined, 'invalid_request'>
 }
 
 /** Signed keyset cursors under a key derived from a secret that all replicas share. */
@@ -32,33 +33,26 @@ export function createCursors(secret: Uint8Array): Cursors {
       .subarray(0, 16)
   return {
     sign(after, binding) {
-      const payload = Buffer.from(JSON.stringify(after)).toString('base64url')
+      const payload = Buffer.from(after).toString('base64url')
       return `${payload}.${tag(payload, binding).toString('base64url')}`
     },
     open(cursor, binding) {
-      if (cursor === undefined) return ok(null)
+      if (cursor === undefined) return ok(undefined)
       const [payload = '', given = '', ...rest] = cursor.split('.')
       const mac = Buffer.from(given, 'base64url')
       if (rest.length > 0 || mac.length !== 16 || !timingSafeEqual(mac, tag(payload, binding))) {
         return refuse('invalid_request', 'the cursor is not one of this list')
       }
-      return ok(JSON.parse(Buffer.from(payload, 'base64url').toString()) as readonly string[])
+      return ok(Buffer.from(payload, 'base64url').toString())
     },
   }
 }
 
-/**
- * One page out of `limit + 1` rows: the extra row only proves that there is more.
- * `keyOf` must give a key that orders the rows exactly, e.g. the id.
- */
-export function page<T>(
-  rows: readonly T[],
-  limit: number,
-  keyOf: (row: T) => readonly string[],
+/** The body of a list: the items, and a cursor behind the last when there are more. `next` must order the rows exactly, e.g. the id. */
+export function listReply<T>(
+  found: { readonly items: readonly T[]; readonly next: string | null },
   cursors: Cursors,
   binding: CursorBinding,
 ): { items: T[]; next_cursor: string | null } {
-  const items = rows.slice(0, limit)
-  const last = items.at(-1)
-  return { items, next_cursor: rows.length > limit && last !== undefined ? cursors.sign(keyOf(last), binding) : null }
+  return { items: [...found.items], next_cursor: found.next === null ? null : cursors.sign(found.next, binding) }
 }

@@ -181,13 +181,13 @@ export function serveRoute(row: RouteRow, around: RouteSurroundings): ServedRout
     }
     const begun = await around.idempotency.begin(claim.scope, claim.key, claim.fingerprint)
     switch (begun.state) {
-      case 'new':
+      case 'claimed':
         return ok(claim)
       case 'in_flight':
         return refuse('idempotency_in_flight')
-      case 'reused':
+      case 'other_request':
         return refuse('idempotency_key_reused')
-      case 'done':
+      case 'answered':
         return ok(begun.answer)
     }
   }
