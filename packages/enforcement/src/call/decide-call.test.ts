@@ -1,15 +1,21 @@
 import { newId, type PolicyRule, type Resource, type RevocationKind, type ZoneSnapshot } from '@caracal/core'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { mandateVerifier } from '../mandate/verify-mandate.ts'
 import { parsePath } from '../operation/parse-path.ts'
 import { ReplicaState } from '../replica/replica-state.ts'
 import { RevocationView } from '../revocation/revocation-view.ts'
+import { streamsForTest, type TestStreams } from '../test-support/streams-for-test.ts'
 import { applicationNamed, claimsFor, operation, resourceNamed, signingKey, signJws, zoneSnapshot } from '../test-support/zone-for-test.ts'
 import { decideCall } from './decide-call.ts'
 import type { CallDependencies, CallVerdict, GovernedCall } from './governed-call.ts'
 
 const now = 1_700_000_000
+let store: TestStreams
+beforeAll(async () => {
+  store = await streamsForTest('postgres')
+})
+afterAll(() => store.close())
 const key = signingKey()
 
 function rule(over: Partial<PolicyRule> & Pick<PolicyRule, 'id' | 'effect'>): PolicyRule {
@@ -22,7 +28,7 @@ function policy(rules: readonly PolicyRule[], sha256 = JSON.stringify(rules)): Z
 
 const allowAll = rule({ id: 'all', effect: 'allow' })
 
-/** One zone with one application and one resource, a fresh view, and one shared store of claims. */
+/** One zone with two applications and two resources, a fresh view, and the claims it holds in the shared store. */
 function world(rules: readonly PolicyRule[] | null = [allowAll], resourceOver: Partial<Resource> = {}) {
   const clock = { ms: 0, wall: now * 1000 }
   const monotonic = () => clock.ms
@@ -48,12 +54,14 @@ function world(rules: readonly PolicyRule[] | null = [allowAll], resourceOver: P
     state,
     view,
     verifier: mandateVerifier({ keyring: (zone) => state.zone(zone)?.keyring }),
-    claim: async (name, owner) => {
-      if (!claims.has(name)) claims.set(name, owner)
-      return claims.get(name) === owner
+    claim: async (name, owner, ttl) => {
+      const got = await store.streams.claim(name, owner, ttl)
+      if (got) claims.set(name, owner)
+      return got
     },
     release: async (name, owner) => {
-      if (claims.get(name) === owner) claims.delete(name)
+      await store.streams.release(name, owner)
+      claims.delete(name)
     },
     clock: () => clock.wall,
   }
