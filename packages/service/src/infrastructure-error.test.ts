@@ -6,7 +6,7 @@ import { infrastructureReason } from './index.ts'
 
 const coded = (code: string, message = 'x') => Object.assign(new Error(message), { code })
 
-describe('[P-174] what is thrown', () => {
+describe('what is thrown', () => {
   it.each([
     ['a refused connection', coded('ECONNREFUSED'), 'store_unavailable'],
     ['several refused connections', new AggregateError([coded('ECONNREFUSED'), coded('ECONNREFUSED')]), 'store_unavailable'],
