@@ -1,0 +1,6 @@
+export * from './evidence-writer.ts'
+export * from './open-streams.ts'
+export * from './store-unavailable.ts'
+export * from './stream-logger.ts'
+export * from './streams.ts'
+export { WORK_TIMING, type WorkTiming } from './work-reader.ts'

@@ -1,0 +1,116 @@
+import type { KeyRing } from '@caracal/core'
+import type { Database } from '@caracal/postgres'
+import { sql } from 'kysely'
+import { readBroadcast } from './broadcast-reader.ts'
+import { startHeartbeat } from './heartbeat.ts'
+import { sealMessage } from './message-authentication.ts'
+import { beatInPostgres, PostgresBroadcastReader, publishToPostgres, tipInPostgres } from './postgres-broadcast.ts'
+import { keepUp } from './postgres-upkeep.ts'
+import { listenForStreams } from './postgres-wake.ts'
+import { appendToPostgres, healthInPostgres, postgresQuarantine, postgresWorkSource } from './postgres-work.ts'
+import { fromStore } from './store-unavailable.ts'
+import type { StreamLogger } from './stream-logger.ts'
+import type { Streams, Subscription } from './streams.ts'
+import { readWork, type WorkTiming } from './work-reader.ts'
+
+export type PostgresStreamsOptions = {
+  /** Migrated; stays open when the streams are closed. */
+  readonly database: Database
+  readonly keys: KeyRing
+  readonly logger: StreamLogger
+  readonly timing: WorkTiming
+}
+
+const LOOK_MS = 1_000
+
+/** Tables and NOTIFY, with a look each second where no notification comes. One group per work stream; its name does not matter here. */
+export function openPostgresStreams({ database, keys, logger, timing }: PostgresStreamsOptions): Streams {
+  const wake = listenForStreams(database, logger)
+  const running = new Set<Subscription>()
+  let written = false
+  const upkeep = keepUp(database, logger, () => {
+    const before = written
+    written = false
+    return before
+  })
+
+  function owned(subscription: Subscription): Subscription {
+    const own = {
+      stop: async () => {
+        running.delete(own)
+        await subscription.stop()
+      },
+    }
+    running.add(own)
+    return own
+  }
+
+  function write<T>(call: () => Promise<T>): Promise<T> {
+    written = true
+    return fromStore(call)
+  }
+
+  return {
+    driver: 'postgres',
+    publish: (stream, payload) =>
+      write(() => publishToPostgres(database, stream, payload, sealMessage(keys, { stream, kind: 'message', partition: '', payload }))),
+    tip: (stream) => fromStore(() => tipInPostgres(database, stream)),
+    subscribe: async (stream, from, subscriber) => {
+      const reader = new PostgresBroadcastReader(database, stream)
+      return owned(
+        readBroadcast({
+          stream,
+          from,
+          subscriber,
+          keys,
+          logger,
+          read: async (position, signal) => {
+            const found = await reader.read(position)
+            if ('gap' in found || found.messages.length > 0 || !found.caughtUp) return found
+            await wake.until(stream, LOOK_MS, signal)
+            return signal.aborted ? found : await reader.read(position)
+          },
+          interrupt: () => {}, // waiting ends with the signal
+        }),
+      )
+    },
+    heartbeat: (stream) => {
+      const beat = (payload: string, seal: Parameters<typeof beatInPostgres>[3]) =>
+        write(() => beatInPostgres(database, stream, payload, seal))
+      return owned(startHeartbeat({ stream, keys, logger, beat }))
+    },
+    append: (stream, messages) =>
+      write(() =>
+        appendToPostgres(
+          database,
+          stream,
+          messages.map((message) => ({ ...message, seal: sealMessage(keys, { stream, kind: 'work', ...message }) })),
+        ),
+      ),
+    consume: async (stream, consumer) => {
+      const source = postgresWorkSource({ database, wake, stream, consumer: consumer.consumer, timing })
+      return owned(readWork({ stream, source, consumer, keys, logger, timing }))
+    },
+    health: (stream) => fromStore(() => healthInPostgres(database, stream)),
+    quarantine: postgresQuarantine(database),
+    claim: (key, owner, ttl) =>
+      write(async () => {
+        const { rows } = await sql<{ owner: string }>`
+          INSERT INTO stream_claims AS held (key, owner, expires_at) VALUES (${key}, ${owner}, now() + ${ttl} * interval '1 second')
+          ON CONFLICT (key) DO UPDATE SET
+            owner = CASE WHEN held.expires_at <= now() THEN excluded.owner ELSE held.owner END,
+            expires_at = CASE WHEN held.expires_at <= now() THEN excluded.expires_at ELSE held.expires_at END
+          RETURNING owner`.execute(database.query)
+        return rows[0]?.owner === owner
+      }),
+    release: async (key, owner) => {
+      await write(() => sql`DELETE FROM stream_claims WHERE key = ${key} AND owner = ${owner}`.execute(database.query))
+    },
+    ping: () => fromStore(() => database.ping()),
+    close: async () => {
+      await Promise.all([...running].map((subscription) => subscription.stop()))
+      await upkeep.stop()
+      await wake.stop()
+    },
+  }
+}
