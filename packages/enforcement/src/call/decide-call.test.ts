@@ -8,6 +8,7 @@ import { RevocationView } from '../revocation/revocation-view.ts'
 import { streamsForTest, type TestStreams } from '../test-support/streams-for-test.ts'
 import { applicationNamed, claimsFor, operation, resourceNamed, signingKey, signJws, zoneSnapshot } from '../test-support/zone-for-test.ts'
 import { decideCall } from './decide-call.ts'
+import { decideOwnCall } from './decide-own-call.ts'
 import type { CallDependencies, CallVerdict, GovernedCall } from './governed-call.ts'
 
 const now = 1_700_000_000
@@ -103,6 +104,18 @@ describe('an allowed call', () => {
     expect(verdict.facts.match).toMatchObject({ scope: 'read', template: '/items/{id}', params: { id: '7' } })
     expect(verdict.facts.decision).toMatchObject({ effect: 'allow', rules: ['main/all'] })
     expect(verdict).toMatchObject({ expiresAt: now + 300, revocationPosition: '7' })
+  })
+
+  it('sends no statement to any store, first seen or not', async () => {
+    const w = world()
+    const before = store.database.statements()
+    for (let i = 0; i < 50; i++) {
+      const token = w.token()
+      expect(said(await decideCall(w.call({ token }), w.dependencies))).toBe('allow')
+      expect(said(await decideCall(w.call({ token }), w.dependencies))).toBe('allow')
+    }
+    // The streams of this file look for work once a second; a call of ours would be a hundred.
+    expect(store.database.statements() - before).toBeLessThan(10)
   })
 
   it('may be addressed by name or by identifier', async () => {
@@ -424,6 +437,57 @@ describe('rules hold at use as at mint [P-030]', () => {
     expect(said(await decideCall(w.call({ ...post, body: { amount: 5 } }), w.dependencies))).toBe('allow')
     expect(said(await decideCall(w.call({ ...post, body: { amount: 501 } }), w.dependencies))).toBe('denied_by_rule')
     expect(w.bodiesRead()).toBe(2)
+  })
+})
+
+describe('a body that takes its time', () => {
+  it('is decided with the policy that is active when it came [P-030]', async () => {
+    const w = world([rule({ id: 'small', effect: 'allow', when: 'operation.body.amount < 5.0' })])
+    const slow = async () => {
+      w.state.apply({ ...w.snapshot, version: 2, policy: policy([allowAll, rule({ id: 'frozen', effect: 'deny' })]) })
+      return { amount: 1 }
+    }
+    expect(said(await decideCall({ ...w.call({ method: 'POST', path: '/items' }), body: slow }, w.dependencies))).toBe('denied_by_rule')
+  })
+})
+
+describe('calls to Caracal itself', () => {
+  const own = (w: ReturnType<typeof world>, claims: Record<string, unknown> = {}, scope = 'sessions') =>
+    decideOwnCall(
+      {
+        requestId: newId('request'),
+        token: w.token({ aud: w.snapshot.issuer, scope: 'sessions', ...claims }),
+        scope,
+        method: 'POST',
+        path: '/v1/zones/z/sessions',
+        template: '/v1/zones/:zone/sessions',
+        params: {},
+        peer: '192.0.2.1',
+      },
+      w.dependencies,
+    )
+
+  it('need no allow, but a mandate for this zone with the scope', async () => {
+    for (const w of [world([]), world(null)]) {
+      expect(await own(w)).toMatchObject({ decision: 'allow', facts: { application: w.agent } })
+      expect(await own(w, { aud: 'https://bank.example/' })).toMatchObject({ refusal: { reason: 'wrong_audience' } })
+      expect(await own(w, {}, 'delegations')).toMatchObject({ refusal: { reason: 'insufficient_scope' } })
+    }
+  })
+
+  it('are denied by rules, revocation and a stale view as any other', async () => {
+    expect(await own(world([rule({ id: 'no', effect: 'deny' })]))).toMatchObject({ refusal: { reason: 'denied_by_rule' } })
+    const w = world([])
+    w.revoke(w.agent.id, 'application')
+    expect(await own(w)).toMatchObject({ refusal: { reason: 'token_revoked' } })
+    const stale = world([])
+    stale.clock.ms += 5001
+    expect(await own(stale)).toMatchObject({ refusal: { reason: 'revocation_view_stale' } })
+  })
+
+  it('take no mandate for them at a resource, and none for a resource here [P-015]', async () => {
+    const w = world()
+    expect(said(await decideCall(w.call({ token: w.token({ aud: w.snapshot.issuer }) }), w.dependencies))).toBe('resource_unknown')
   })
 })
 

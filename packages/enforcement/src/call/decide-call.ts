@@ -1,26 +1,30 @@
-import {
-  type CallInput,
-  CLOCK_SKEW,
-  type Decision,
-  decide,
-  isId,
-  ok,
-  type Result,
-  refuse,
-  type UnixMillis,
-  type UnixSeconds,
-} from '@caracal/core'
+import { type CallInput, type Decision, decide, ok, type Result, refuse } from '@caracal/core'
 import { canonicalSegment } from '../operation/path-template.ts'
 import type { ZoneState } from '../replica/zone-state.ts'
+import { givingBack } from './giving-back.ts'
 import type { CallDependencies, CallFacts, CallVerdict, GovernedCall } from './governed-call.ts'
+import {
+  applyLimits,
+  bindSender,
+  callerFacts,
+  checkMandateLineage,
+  findApplication,
+  type Has,
+  type Reservation,
+  readAnew,
+  requireConfiguration,
+  requireFreshView,
+  reserve,
+  type Start,
+  verifyMandate,
+} from './mandate-steps.ts'
 import { pipeline } from './pipeline.ts'
 
-type Start = { readonly call: GovernedCall; readonly now: UnixMillis; readonly with: CallDependencies }
-type Has<K extends keyof CallFacts> = Start & Pick<CallFacts, K>
-type Reservation = { readonly reserved: string | null }
+type ResourceStart = Start & { readonly call: GovernedCall }
+type So<K extends Exclude<keyof CallFacts, 'call'>> = Has<K> & ResourceStart
 
 /** 2-model "Verify", after routing and before evidence. Each step adds what it established or refuses with a reason. */
-const steps = pipeline<Start>()
+const steps = pipeline<ResourceStart>()
   .step(requireConfiguration)
   .step(verifyMandate) // signature, typ, iss, exp, nbf
   .step(bindSender)
@@ -40,59 +44,8 @@ const steps = pipeline<Start>()
  * Decides one governed call, phase `call`. In the steady state it asks nobody: it waits only for a body that a rule reads, and
  * for the claim of a single-use mandate, which is given back when a later step refuses. A refusal is data; a throw never allows.
  */
-export async function decideCall(call: GovernedCall, dependencies: CallDependencies): Promise<CallVerdict> {
-  const now = (dependencies.clock ?? Date.now)()
-  const held = new Set<string>()
-  const claim: CallDependencies['claim'] = async (key, owner, ttl) => {
-    const got = await dependencies.claim(key, owner, ttl)
-    if (got) held.add(key)
-    return got
-  }
-  const release = async () => {
-    for (const key of held) await dependencies.release(key, call.requestId)
-    held.clear()
-  }
-
-  let verdict: CallVerdict | null = null
-  try {
-    const outcome = await steps.run({ call, now, with: { ...dependencies, claim } })
-    if (outcome.passed) {
-      const { mandate, decision } = outcome.so
-      const { so: facts } = outcome
-      const position = dependencies.view.position()
-      verdict = { decision: 'allow', facts, expiresAt: endOf(mandate.claims, decision), revocationPosition: position, release }
-    } else {
-      const { refusal, at, so: facts } = outcome
-      const approval = facts.decision?.effect === 'hold' ? facts.decision.approval : undefined
-      const isHold = refusal.reason === 'approval_required' && approval !== undefined
-      verdict = isHold ? { decision: 'hold', refusal, at, facts, approval } : { decision: 'deny', refusal, at, facts }
-    }
-    return verdict
-  } finally {
-    // A claim that cannot be given back burns the mandate: that refuses more, never less.
-    if (verdict?.decision !== 'allow') await release().catch(() => {})
-  }
-}
-
-function requireConfiguration({ with: { state } }: Start): Result<object> {
-  const standing = state.standing()
-  if (standing === 'empty') return refuse('starting')
-  return standing === 'outdated' ? refuse('sts_unavailable') : ok({})
-}
-
-async function verifyMandate({ call, now, with: { verifier, state } }: Start): Promise<Result<Pick<CallFacts, 'mandate' | 'zone'>>> {
-  const mandate = await verifier.verify(call.token, now / 1000)
-  if (!mandate.ok) return mandate
-  const zone = state.zone(mandate.value.claims.zone)
-  return zone === undefined ? refuse('invalid_token', 'zone') : ok({ mandate: mandate.value, zone })
-}
-
-/** A bound mandate as a plain Bearer is refused (P-016). */
-function bindSender({ call, mandate }: Has<'mandate'>): Result<object> {
-  const { cnf } = mandate.claims
-  if (cnf === undefined) return ok({})
-  const proven = (['jkt', 'x5t#S256'] as const).every((name) => cnf[name] === undefined || cnf[name] === call.proof?.[name])
-  return proven ? ok({}) : refuse('invalid_token', 'the mandate is bound to a key that was not proven')
+export function decideCall(call: GovernedCall, dependencies: CallDependencies): Promise<CallVerdict> {
+  return givingBack(call, dependencies, (start) => steps.run({ ...start, call }))
 }
 
 /** The resource the mandate is for. What it is not for is not looked up, so that nothing shows whether it exists (P-033). */
@@ -109,34 +62,27 @@ async function resolveResource({
   return resource === undefined ? refuse('resource_unknown') : ok({ resource, zone: anew })
 }
 
-function checkAudience({ call: { route }, resource }: Has<'resource'>): Result<object> {
+function checkAudience({ call: { route }, resource }: So<'resource'>): Result<object> {
   return resource[route.by] === route.value ? ok({}) : refuse('wrong_audience')
 }
 
-async function findApplication({ mandate, zone, with: using }: Has<'mandate' | 'zone'>): Promise<Result<Pick<CallFacts, 'application'>>> {
-  const id = mandate.claims.client_id
-  const application = zone.applications.get(id) ?? (await readAnew(zone, using)).applications.get(id)
-  return application === undefined ? refuse('invalid_token', 'client_id') : ok({ application })
-}
-
 /** The ids the mandate carries, and what it leads to: a deleted resource or provider falls like a revoked session (P-060). */
-function checkLineage({ mandate, resource, with: { view } }: Has<'mandate' | 'resource'>): Result<object> {
-  const revoked = view.isRevoked(mandate.revocable)
-  if (revoked !== null) return refuse('token_revoked', undefined, { revoked })
+function checkLineage(so: Has<'mandate' | 'resource'>): Result<object> {
+  const lineage = checkMandateLineage(so)
+  if (!lineage.ok) return lineage
+  const {
+    resource,
+    with: { view },
+  } = so
   const { id, provider } = resource
   return view.isRevoked(provider === null ? [id] : [id, provider]) === null ? ok({}) : refuse('token_revoked')
-}
-
-function requireFreshView({ with: { view } }: Start): Result<object> {
-  const unfit = view.unfit()
-  return unfit === null ? ok({}) : refuse('revocation_view_stale', unfit)
 }
 
 async function reserveOnce(so: Has<'mandate' | 'resource'>): Promise<Result<Reservation>> {
   return so.mandate.claims.once === true || so.resource.once ? reserve(so) : ok({ reserved: null })
 }
 
-function matchOperation({ call, zone, resource }: Has<'zone' | 'resource'>): Result<Pick<CallFacts, 'match'>> {
+function matchOperation({ call, zone, resource }: So<'zone' | 'resource'>): Result<Pick<CallFacts, 'match'>> {
   const index = zone.operations.get(resource.id)
   if (!index?.ok) return refuse('policy_unavailable', 'the operations of the resource cannot be read')
   const match = index.value.match(call.method, call.path)
@@ -147,34 +93,36 @@ function holdScope({ mandate, match }: Has<'mandate' | 'match'>): Result<object>
   return mandate.scopes.has(match.scope) ? ok({}) : refuse('insufficient_scope', match.scope, { scope: match.scope })
 }
 
-/** A decision that no call changes is remembered for this mandate and this state of the zone (P-030, P-075). */
+/**
+ * With the policy active now: a body may take its time, so the zone is looked at again after it came. A decision that no call
+ * changes is remembered for this mandate and this state of the zone (P-030, P-075).
+ */
 async function decideScope(
-  so: Has<'mandate' | 'zone' | 'resource' | 'application' | 'match'>,
-): Promise<Result<Pick<CallFacts, 'decision' | 'callReads'>>> {
-  const { zone, mandate, resource, match } = so
-  if (zone.policy.kind === 'failed') return refuse('policy_unavailable')
-  const policies = zone.policy.kind === 'active' ? zone.policy.compiled : null
-  const callReads = policies?.callReads(resource.identifier, match.scope) ?? []
-  const remembered = zone.decisions.get(mandate)?.get(match.scope)
-  if (remembered !== undefined) return ok({ decision: remembered, callReads })
+  so: So<'mandate' | 'zone' | 'resource' | 'application' | 'match'>,
+): Promise<Result<Pick<CallFacts, 'zone' | 'decision' | 'callReads'>>> {
+  const { call, mandate, resource, match } = so
+  const active = () => so.with.state.zone(so.zone.snapshot.id) ?? so.zone
+  let body: unknown
+  for (let bodyRead = false; ; ) {
+    const zone = active()
+    if (zone.policy.kind === 'failed') return refuse('policy_unavailable')
+    const policies = zone.policy.kind === 'active' ? zone.policy.compiled : null
+    const callReads = policies?.callReads(resource.identifier, match.scope) ?? []
+    const remembered = zone.decisions.get(mandate)?.get(match.scope)
+    if (remembered !== undefined) return ok({ zone, decision: remembered, callReads })
 
-  const readsBody = callReads.some((read) => read === 'operation.body' || read === 'operation.*')
-  const decision = decide(policies, callInput(so, readsBody ? await so.call.body() : undefined))
-  if (!decision.perCall) {
-    const decisions = zone.decisions.get(mandate) ?? new Map<string, Decision>()
-    zone.decisions.set(mandate, decisions.set(match.scope, decision))
+    if (!bodyRead && callReads.some((read) => read === 'operation.body' || read === 'operation.*')) {
+      body = await call.body()
+      bodyRead = true
+      if (active() !== zone) continue
+    }
+    const decision = decide(policies, callInput({ ...so, zone }, body))
+    if (!decision.perCall) {
+      const decisions = zone.decisions.get(mandate) ?? new Map<string, Decision>()
+      zone.decisions.set(mandate, decisions.set(match.scope, decision))
+    }
+    return ok({ zone, decision, callReads })
   }
-  return ok({ decision, callReads })
-}
-
-/** The effect, and the limits of the rules active now: they hold at use as they did at mint (P-030). */
-async function applyLimits(so: Has<'mandate' | 'resource' | 'decision'> & Reservation): Promise<Result<object>> {
-  const { decision, mandate } = so
-  if (decision.effect === 'deny') return refuse(decision.reason)
-  if (decision.limits.senderConstrained && mandate.claims.cnf === undefined) return refuse('sender_constraint_required')
-  if (endOf(mandate.claims, decision) <= so.now / 1000) return refuse('token_expired', 'a rule allows a shorter life')
-  if (decision.effect === 'hold') return refuse(decision.reason)
-  return decision.limits.once && so.reserved === null ? reserve(so) : ok({})
 }
 
 function checkLineageAgain(so: Has<'mandate' | 'resource'>): Result<object> {
@@ -182,42 +130,14 @@ function checkLineageAgain(so: Has<'mandate' | 'resource'>): Result<object> {
   return lineage.ok ? requireFreshView(so) : lineage
 }
 
-/** One call per mandate at all replicas; the owner is the request, so a repeated claim of its own is no replay (P-017). */
-async function reserve({ call, mandate, now, with: { claim } }: Has<'mandate'>): Promise<Result<Reservation>> {
-  const { jti, zone, exp } = mandate.claims
-  const key = `once:${zone}:${jti}`
-  try {
-    const got = await claim(key, call.requestId, Math.ceil(exp - now / 1000) + CLOCK_SKEW)
-    return got ? ok({ reserved: key }) : refuse('token_replayed')
-  } catch {
-    return refuse('store_unavailable')
-  }
-}
-
-async function readAnew(zone: ZoneState, { refresh, state }: CallDependencies): Promise<ZoneState> {
-  await refresh?.(zone.snapshot.id)
-  return state.zone(zone.snapshot.id) ?? zone
-}
-
-function endOf(claims: { readonly iat: UnixSeconds; readonly exp: UnixSeconds }, decision: Decision): UnixSeconds {
-  const most = decision.effect === 'deny' ? undefined : decision.limits.maxTtl
-  return most === undefined ? claims.exp : Math.min(claims.exp, claims.iat + most)
-}
-
-function callInput(so: Has<'mandate' | 'zone' | 'resource' | 'application' | 'match'>, body: unknown): CallInput {
-  const { call, now, mandate, zone, application, match } = so
-  const { claims } = mandate
-  const leaf = claims.ses?.at(-1)
+function callInput(so: So<'mandate' | 'zone' | 'resource' | 'application' | 'match'>, body: unknown): CallInput {
+  const { call, now, zone, application, match, resource } = so
   return {
+    ...callerFacts(so),
     phase: 'call',
-    zone: zone.snapshot,
-    application,
-    ...(isId('subject', claims.sub) && claims.ctx?.subject !== undefined ? { subject: { id: claims.sub, ...claims.ctx.subject } } : {}),
-    ...(leaf !== undefined && claims.ctx?.session !== undefined ? { session: { id: leaf, ...claims.ctx.session } } : {}),
-    ...(claims.dlg === undefined ? {} : { delegation: { depth: claims.dlg.length } }),
-    resource: so.resource,
+    application: zone.applications.get(application.id) ?? application,
+    resource,
     scope: match.scope,
-    mandate: { ttl: claims.exp - claims.iat, once: claims.once === true, senderConstrained: claims.cnf !== undefined },
     operation: {
       method: call.method,
       path: `/${call.path.segments.map(canonicalSegment).join('/')}`,

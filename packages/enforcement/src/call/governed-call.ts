@@ -65,10 +65,10 @@ export type CallFacts = {
 }
 
 /** What was decided about a call. Only `allow` may be forwarded, and only after the evidence of it is durable. */
-export type CallVerdict =
+export type CallVerdict<Facts = CallFacts> =
   | {
       readonly decision: 'allow'
-      readonly facts: CallFacts
+      readonly facts: Facts
       /** When running streams end at the latest. */
       readonly expiresAt: UnixSeconds
       /** Place in the revocation broadcast that was decided with (P-038). */
@@ -81,6 +81,6 @@ export type CallVerdict =
       readonly refusal: Refusal
       /** Name of the step that refused. */
       readonly at: string
-      readonly facts: Partial<CallFacts>
+      readonly facts: Partial<Facts>
       readonly approval?: RuleApproval
     }

@@ -129,7 +129,7 @@ it('a source that lags behind its broadcast is asked again', async () => {
   await until(() => state.loaded()[zone.id]?.version === 2)
 })
 
-it('loads are single flight, and messages about what is held cost nothing [P-025]', async () => {
+it('loads are single flight, and messages about what is held cost nothing', async () => {
   const zone = zoneSnapshot({})
   const { held, seen, source } = truth(zone)
   const { state, follower } = replica(source)

@@ -1,0 +1,44 @@
+import type { CallDependencies, CallFacts, CallVerdict } from './governed-call.ts'
+import { endOf, type Start } from './mandate-steps.ts'
+import type { Outcome } from './pipeline.ts'
+
+/**
+ * Runs the steps of a call and makes the verdict of what they found. A single-use mandate that they claimed is given back when
+ * one of them refuses or throws, and by the caller when the call does not go out (P-066).
+ */
+export async function givingBack<Facts extends Pick<CallFacts, 'mandate' | 'decision'>>(
+  call: Start['call'],
+  dependencies: CallDependencies,
+  run: (start: Start) => Promise<Outcome<Facts>>,
+): Promise<CallVerdict<Facts>> {
+  const now = (dependencies.clock ?? Date.now)()
+  const held = new Set<string>()
+  const claim: CallDependencies['claim'] = async (key, owner, ttl) => {
+    const got = await dependencies.claim(key, owner, ttl)
+    if (got) held.add(key)
+    return got
+  }
+  const release = async () => {
+    for (const key of held) await dependencies.release(key, call.requestId)
+    held.clear()
+  }
+
+  let allowed = false
+  try {
+    const outcome = await run({ call, now, with: { ...dependencies, claim } })
+    if (outcome.passed) {
+      allowed = true
+      const { so: facts } = outcome
+      const expiresAt = endOf(facts.mandate.claims, facts.decision)
+      return { decision: 'allow', facts, expiresAt, revocationPosition: dependencies.view.position(), release }
+    }
+    const { refusal, at, so: facts } = outcome
+    const decision: CallFacts['decision'] | undefined = facts.decision
+    return refusal.reason === 'approval_required' && decision?.effect === 'hold'
+      ? { decision: 'hold', refusal, at, facts, approval: decision.approval }
+      : { decision: 'deny', refusal, at, facts }
+  } finally {
+    // A claim that cannot be given back burns the mandate: that refuses more, never less.
+    if (!allowed) await release().catch(() => {})
+  }
+}

@@ -1,0 +1,110 @@
+import { type CallInput, CLOCK_SKEW, type Decision, isId, ok, type Result, refuse, type UnixMillis, type UnixSeconds } from '@caracal/core'
+import type { ZoneState } from '../replica/zone-state.ts'
+import type { CallDependencies, CallFacts, GovernedCall } from './governed-call.ts'
+
+/** What every call begins with, for a resource or for Caracal itself. */
+export type Start = {
+  readonly call: Pick<GovernedCall, 'requestId' | 'token' | 'proof'>
+  readonly now: UnixMillis
+  readonly with: CallDependencies
+}
+
+/** A start to which earlier steps added these facts. */
+export type Has<K extends Exclude<keyof CallFacts, 'call'>> = Start & Pick<CallFacts, K>
+
+export type Reservation = { readonly reserved: string | null }
+
+/** Nothing is decided with nothing, nor with what was not confirmed for ten minutes (P-012). */
+export function requireConfiguration({ with: { state } }: Start): Result<object> {
+  const standing = state.standing()
+  if (standing === 'empty') return refuse('starting')
+  return standing === 'outdated' ? refuse('sts_unavailable') : ok({})
+}
+
+/** Signature, `typ`, `iss`, `exp`, `nbf`; the zone is the one that the mandate proved to be of. */
+export async function verifyMandate({ call, now, with: { verifier, state } }: Start): Promise<Result<Pick<CallFacts, 'mandate' | 'zone'>>> {
+  const mandate = await verifier.verify(call.token, now / 1000)
+  if (!mandate.ok) return mandate
+  const zone = state.zone(mandate.value.claims.zone)
+  return zone === undefined ? refuse('invalid_token', 'zone') : ok({ mandate: mandate.value, zone })
+}
+
+/** A bound mandate as a plain Bearer is refused (P-016). */
+export function bindSender({ call, mandate }: Has<'mandate'>): Result<object> {
+  const { cnf } = mandate.claims
+  if (cnf === undefined) return ok({})
+  const proven = (['jkt', 'x5t#S256'] as const).every((name) => cnf[name] === undefined || cnf[name] === call.proof?.[name])
+  return proven ? ok({}) : refuse('invalid_token', 'the mandate is bound to a key that was not proven')
+}
+
+/** Every id the mandate carries (P-038). */
+export function checkMandateLineage({ mandate, with: { view } }: Has<'mandate'>): Result<object> {
+  const revoked = view.isRevoked(mandate.revocable)
+  return revoked === null ? ok({}) : refuse('token_revoked', undefined, { revoked })
+}
+
+export async function findApplication({
+  mandate,
+  zone,
+  with: using,
+}: Has<'mandate' | 'zone'>): Promise<Result<Pick<CallFacts, 'application'>>> {
+  const id = mandate.claims.client_id
+  const application = zone.applications.get(id) ?? (await readAnew(zone, using)).applications.get(id)
+  return application === undefined ? refuse('invalid_token', 'client_id') : ok({ application })
+}
+
+/** A view that cannot vouch is a 503, never a 401 and never served (P-056). */
+export function requireFreshView({ with: { view } }: Start): Result<object> {
+  const unfit = view.unfit()
+  return unfit === null ? ok({}) : refuse('revocation_view_stale', unfit)
+}
+
+/** One call per mandate at all replicas; the owner is the request, so a repeated claim of its own is no replay (P-017). */
+export async function reserve({ call, mandate, now, with: { claim } }: Has<'mandate'>): Promise<Result<Reservation>> {
+  const { jti, zone, exp } = mandate.claims
+  const key = `once:${zone}:${jti}`
+  try {
+    const got = await claim(key, call.requestId, Math.ceil(exp - now / 1000) + CLOCK_SKEW)
+    return got ? ok({ reserved: key }) : refuse('token_replayed')
+  } catch {
+    return refuse('store_unavailable')
+  }
+}
+
+/** The zone after it was read anew: something in it is not known here yet. */
+export async function readAnew(zone: ZoneState, { refresh, state }: CallDependencies): Promise<ZoneState> {
+  await refresh?.(zone.snapshot.id)
+  return state.zone(zone.snapshot.id) ?? zone
+}
+
+/** When the mandate ends under the rules that are active now. */
+export function endOf(claims: { readonly iat: UnixSeconds; readonly exp: UnixSeconds }, decision: Decision): UnixSeconds {
+  const most = decision.effect === 'deny' ? undefined : decision.limits.maxTtl
+  return most === undefined ? claims.exp : Math.min(claims.exp, claims.iat + most)
+}
+
+/** What policy sees of the caller, in every call alike. */
+export function callerFacts({
+  mandate,
+  zone,
+}: Has<'mandate' | 'zone'>): Pick<CallInput, 'zone' | 'subject' | 'session' | 'delegation' | 'mandate'> {
+  const { claims } = mandate
+  const leaf = claims.ses?.at(-1)
+  return {
+    zone: zone.snapshot,
+    ...(isId('subject', claims.sub) && claims.ctx?.subject !== undefined ? { subject: { id: claims.sub, ...claims.ctx.subject } } : {}),
+    ...(leaf !== undefined && claims.ctx?.session !== undefined ? { session: { id: leaf, ...claims.ctx.session } } : {}),
+    ...(claims.dlg === undefined ? {} : { delegation: { depth: claims.dlg.length } }),
+    mandate: { ttl: claims.exp - claims.iat, once: claims.once === true, senderConstrained: claims.cnf !== undefined },
+  }
+}
+
+/** The effect, and the limits of the rules active now: they hold at use as they did at mint (P-030). */
+export async function applyLimits(so: Has<'mandate' | 'decision'> & Reservation): Promise<Result<object>> {
+  const { decision, mandate } = so
+  if (decision.effect === 'deny') return refuse(decision.reason)
+  if (decision.limits.senderConstrained && mandate.claims.cnf === undefined) return refuse('sender_constraint_required')
+  if (endOf(mandate.claims, decision) <= so.now / 1000) return refuse('token_expired', 'a rule allows a shorter life')
+  if (decision.effect === 'hold') return refuse(decision.reason)
+  return decision.limits.once && so.reserved === null ? reserve(so) : ok({})
+}
