@@ -104,6 +104,7 @@ describe('an allowed call', () => {
     expect(verdict.facts.match).toMatchObject({ scope: 'read', template: '/items/{id}', params: { id: '7' } })
     expect(verdict.facts.decision).toMatchObject({ effect: 'allow', rules: ['main/all'] })
     expect(verdict).toMatchObject({ expiresAt: now + 300, revocationPosition: '7' })
+    expect(verdict.facts.cutBy).toEqual([...verdict.facts.mandate.revocable, bank.id])
   })
 
   it('sends no statement to any store, first seen or not', async () => {

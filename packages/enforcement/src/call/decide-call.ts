@@ -67,15 +67,12 @@ function checkAudience({ call: { route }, resource }: So<'resource'>): Result<ob
 }
 
 /** The ids the mandate carries, and what it leads to: a deleted resource or provider falls like a revoked session (P-060). */
-function checkLineage(so: Has<'mandate' | 'resource'>): Result<object> {
+function checkLineage(so: Has<'mandate' | 'resource'>): Result<Pick<CallFacts, 'cutBy'>> {
   const lineage = checkMandateLineage(so)
   if (!lineage.ok) return lineage
-  const {
-    resource,
-    with: { view },
-  } = so
-  const { id, provider } = resource
-  return view.isRevoked(provider === null ? [id] : [id, provider]) === null ? ok({}) : refuse('token_revoked')
+  const { id, provider } = so.resource
+  const cutBy = [...so.mandate.revocable, id, ...(provider === null ? [] : [provider])]
+  return so.with.view.isRevoked(cutBy) === null ? ok({ cutBy }) : refuse('token_revoked')
 }
 
 async function reserveOnce(so: Has<'mandate' | 'resource'>): Promise<Result<Reservation>> {

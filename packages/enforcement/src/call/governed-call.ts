@@ -58,6 +58,8 @@ export type CallFacts = {
   readonly zone: ZoneState
   readonly resource: Resource
   readonly application: Application
+  /** Every id whose revocation ends the call: a running stream watches them (`RevocationView.watch`). */
+  readonly cutBy: readonly string[]
   readonly match: OperationMatch
   readonly decision: Decision
   /** What of the call the rules read (`operation.body`, …): evidence then carries a digest of it. */
