@@ -1,0 +1,26 @@
+import { ConfigurationError } from '@caracal/service'
+import { CliError } from '../cli-error.ts'
+import { ROLES, type Role } from '../roles.ts'
+import { untilStopped } from '../until-stopped.ts'
+import type { CommandContext } from './command.ts'
+
+/** sysexits.h EX_CONFIG: the environment is wrong; starting again does not help. */
+const EX_CONFIG = 78
+
+/** One role, configured by the environment, until SIGTERM or SIGINT. */
+export async function serve({ env }: CommandContext, role: string): Promise<void> {
+  if (!Object.hasOwn(ROLES, role))
+    throw new CliError(`There is no role ${role}.`, `Roles: ${Object.keys(ROLES).join(', ')}.`, { exitCode: 2 })
+  const service = await ROLES[role as Role](env).catch((error: unknown) => {
+    if (!(error instanceof ConfigurationError)) throw error
+    throw new CliError(
+      `The configuration of ${role} is wrong; it does not start.`,
+      'docs/reference/configuration.md lists every setting.',
+      {
+        exitCode: EX_CONFIG,
+        lines: error.problems.map((problem) => `${problem.name} ${problem.rule}`),
+      },
+    )
+  })
+  await untilStopped(async () => void (await service.stop()))
+}

@@ -1,0 +1,144 @@
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseKeyRing } from '@caracal/core'
+import { type Database, migrateUp, openDatabase } from '@caracal/postgres'
+import { createLogger, type Environment, type Logger, type RunningService } from '@caracal/service'
+import { openStreams, type Streams } from '@caracal/streams'
+import { type CanaryUpstream, startCanaryUpstream } from './canary-upstream.ts'
+import type { Endpoints } from './context.ts'
+import { type EmbeddedKeys, loadEmbeddedKeys } from './embedded-keys.ts'
+import { CANARY_PORT, PORTS, ROLES, type Role, START_ORDER } from './roles.ts'
+import { lockState } from './state-lock.ts'
+
+export type InstallationOptions = {
+  /** Folder of everything that is kept. */
+  readonly state: string
+  readonly databaseUrl?: string | undefined
+  readonly redisUrl?: string | undefined
+  /** Added to every port. */
+  readonly portOffset: number
+  readonly onStep?: (step: string) => void
+}
+
+export type Installation = {
+  readonly endpoints: Endpoints
+  readonly keys: EmbeddedKeys
+  readonly upstream: CanaryUpstream
+  /** No zone existed before. */
+  readonly first: boolean
+  /** Stops everything in reverse order, within 15 s; idempotent. */
+  stop(): Promise<void>
+}
+
+/**
+ * All roles in this process, on embedded Postgres below the state folder or on servers. What was opened is closed again when a
+ * step fails; a second start finds everything that the first left.
+ */
+export async function startInstallation(options: InstallationOptions): Promise<Installation> {
+  const step = options.onStep ?? (() => {})
+  const closers: (() => unknown)[] = []
+  const stop = async () => {
+    for (let close = closers.pop(); close !== undefined; close = closers.pop()) await close()
+  }
+  try {
+    closers.push(lockState(options.state))
+    const keys = loadEmbeddedKeys(join(options.state, 'keys'))
+    const secrets = Object.values(keys)
+    const logger = createLogger({ name: 'caracal', level: 'warn', secrets, write: (line) => void process.stderr.write(line) })
+    step(options.databaseUrl ? 'connecting to Postgres' : 'starting the embedded Postgres')
+    const database = await openStore(options, closers)
+    step('migrating the schema')
+    await migrateUp(database)
+    const streams = openBus(options, keys, database, logger, closers)
+    const endpoints = endpointsOf(options.portOffset)
+    for (const role of START_ORDER) {
+      step(`starting ${role}`)
+      const service: RunningService = await ROLES[role](environmentOf(role, options, keys, endpoints), {
+        database,
+        streams,
+        logger: logger.child({ role }),
+      })
+      closers.push(() => service.stop())
+    }
+    const upstream = await startCanaryUpstream({ port: CANARY_PORT + options.portOffset, apiKey: keys.notesApiKey })
+    closers.push(() => upstream.stop())
+    const endpointsFile = join(options.state, 'endpoints.json')
+    writeFileSync(endpointsFile, `${JSON.stringify(endpoints, null, 2)}\n`, { mode: 0o600 })
+    closers.push(() => rmSync(endpointsFile, { force: true }))
+    const { rows } = await listZones(database)
+    return { endpoints, keys, upstream, first: rows === 0, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+async function listZones(database: Database): Promise<{ rows: number }> {
+  const found = await database.query.selectFrom('zones').select('id').limit(1).execute()
+  return { rows: found.length }
+}
+
+async function openStore(options: InstallationOptions, closers: (() => unknown)[]): Promise<Database> {
+  if (options.databaseUrl === undefined) {
+    const dataDir = join(options.state, 'postgres')
+    if (!existsSync(dataDir)) mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+    const database = await openDatabase({ dataDir })
+    closers.push(() => database.close())
+    return database
+  }
+  const database = await openDatabase({ url: options.databaseUrl })
+  closers.push(() => database.close())
+  return database
+}
+
+function openBus(
+  options: InstallationOptions,
+  keys: EmbeddedKeys,
+  database: Database,
+  logger: Logger,
+  closers: (() => unknown)[],
+): Streams {
+  const ring = parseKeyRing({ current: keys.streamsHmacKey })
+  if (!ring.ok) throw new Error(`the streams key of the state folder cannot be used: ${ring.problem}`)
+  const shared = { keys: ring.value, logger }
+  const streams = options.redisUrl
+    ? openStreams({ driver: 'redis', url: options.redisUrl, ...shared })
+    : openStreams({ driver: 'postgres', database, ...shared })
+  closers.push(() => streams.close())
+  return streams
+}
+
+function endpointsOf(offset: number): Endpoints {
+  const at = (role: Role) => `http://127.0.0.1:${PORTS[role].port + offset}`
+  return { api: at('api'), sts: at('sts'), gateway: at('gateway'), audit: at('audit'), coordinator: at('coordinator') }
+}
+
+/** The environment that a role would have in a pod of its own. */
+function environmentOf(role: Role, options: InstallationOptions, keys: EmbeddedKeys, endpoints: Endpoints): Environment {
+  const { port, metrics } = PORTS[role]
+  const all: Record<string, string> = {
+    CARACAL_MODE: 'dev',
+    HOST: '127.0.0.1',
+    PORT: String(port + options.portOffset),
+    METRICS_PORT: String(metrics + options.portOffset),
+    LOG_LEVEL: 'warn',
+    ISSUER_URL: endpoints.sts,
+    STS_URL: endpoints.sts,
+    COORDINATOR_URL: endpoints.coordinator,
+    AUDIT_URL: endpoints.audit,
+    SPOOL_DIR: join(options.state, 'spool', role),
+    EVIDENCE: 'write-ahead',
+    STREAMS_DRIVER: options.redisUrl ? 'redis' : 'postgres',
+    ZONE_KEK: keys.zoneKek,
+    AUDIT_HMAC_KEY: keys.auditHmacKey,
+    STREAMS_HMAC_KEY: keys.streamsHmacKey,
+    GATEWAY_STS_HMAC_KEY: keys.gatewayStsHmacKey,
+    ADMIN_TOKEN: keys.adminToken,
+    COORDINATOR_TOKEN: keys.coordinatorToken,
+    STS_ADMIN_TOKEN: keys.stsAdminToken,
+    AUDIT_ADMIN_TOKEN: keys.auditAdminToken,
+    ...(options.databaseUrl ? { DATABASE_URL: options.databaseUrl } : {}),
+    ...(options.redisUrl ? { REDIS_URL: options.redisUrl } : {}),
+  }
+  return all
+}

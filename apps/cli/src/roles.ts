@@ -1,0 +1,39 @@
+import { apiConfiguration, startApi } from '@caracal/api'
+import { auditConfiguration, startAudit } from '@caracal/audit'
+import { coordinatorConfiguration, startCoordinator } from '@caracal/coordinator'
+import { gatewayConfiguration, startGateway } from '@caracal/gateway'
+import type { Database } from '@caracal/postgres'
+import type { Environment, Logger, RunningService } from '@caracal/service'
+import type { Streams } from '@caracal/streams'
+import { startSts, stsConfiguration } from '@caracal/sts'
+
+/** What roles in one process share instead of opening their own. */
+export type Shared = { readonly database?: Database; readonly streams?: Streams; readonly logger?: Logger }
+
+type RoleStart = (environment: Environment, shared?: Shared) => Promise<RunningService>
+
+/** Every role by the name that `caracal serve` takes, each configured by an environment and nothing else. */
+export const ROLES = {
+  sts: (environment, shared) => startSts(stsConfiguration.parse(environment), shared),
+  api: (environment, shared) => startApi(apiConfiguration.parse(environment), shared),
+  audit: (environment, shared) => startAudit(auditConfiguration.parse(environment), shared),
+  coordinator: (environment, shared) => startCoordinator(coordinatorConfiguration.parse(environment), shared),
+  gateway: (environment, shared) => startGateway(gatewayConfiguration.parse(environment), shared),
+} satisfies Readonly<Record<string, RoleStart>> as Readonly<Record<Role, RoleStart>>
+
+export type Role = 'api' | 'sts' | 'gateway' | 'audit' | 'coordinator'
+
+/** Order of starting: who is asked before who asks. Stopping goes the other way. */
+export const START_ORDER = ['sts', 'api', 'audit', 'coordinator', 'gateway'] as const satisfies readonly Role[]
+
+/** Ports of the roles on one machine, and of their metrics (3-wire: metrics stand on a port of their own). */
+export const PORTS: Readonly<Record<Role, { readonly port: number; readonly metrics: number }>> = {
+  api: { port: 3000, metrics: 9464 },
+  sts: { port: 8080, metrics: 9465 },
+  gateway: { port: 8081, metrics: 9466 },
+  audit: { port: 9090, metrics: 9467 },
+  coordinator: { port: 4000, metrics: 9468 },
+}
+
+/** Port of the notes API that the quick start and the canary call. */
+export const CANARY_PORT = 8090
