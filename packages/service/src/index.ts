@@ -1,3 +1,4 @@
+export { type AddressClass, type Cidr, classifyAddress, isAddressAllowed, parseCidr } from './address-class.ts'
 export { createAdminAuthenticator, type DeploymentToken } from './admin-authenticator.ts'
 export { type Answer, answer, noContent, raw } from './answer.ts'
 export { type Authenticator, bearerToken, firstOf, type Presented } from './authenticator.ts'
@@ -16,6 +17,15 @@ export {
 } from './configuration/define-configuration.ts'
 export { formatDuration, setting } from './configuration/kinds.ts'
 export type { Rotating, Setting } from './configuration/setting.ts'
+export {
+  createEgressGuard,
+  EgressError,
+  type EgressGuard,
+  type EgressOptions,
+  type EgressRefusal,
+  type EgressRules,
+  type Resolve,
+} from './egress-guard.ts'
 export { createFailureThrottle, type FailureThrottle } from './failure-throttle.ts'
 export { type Form, form, parseForm, singleValues } from './form.ts'
 export { gracefulStop, type StopHook, type StopPlan, type StopReport } from './graceful-stop.ts'

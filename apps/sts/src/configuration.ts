@@ -1,0 +1,63 @@
+import { defineConfiguration, serviceSettings, setting, type Values } from '@caracal/service'
+
+const settings = {
+  ...serviceSettings(8080),
+  DATABASE_URL: setting.url({
+    meaning: 'Where Postgres is. Not needed when the process hands an open database over.',
+    schemes: ['postgres', 'postgresql'],
+    credentials: true,
+    secret: true,
+    optional: true,
+  }),
+  DATABASE_POOL: setting.integer({ meaning: 'Most connections to Postgres.', min: 2, max: 200, default: 10 }),
+  STREAMS_DRIVER: setting.oneOf(['redis', 'postgres'], { meaning: 'What carries the streams.', default: 'redis' }),
+  REDIS_URL: setting.url({
+    meaning: 'Where Redis is, for STREAMS_DRIVER=redis.',
+    schemes: ['redis', 'rediss'],
+    credentials: true,
+    secret: true,
+    optional: true,
+  }),
+  STREAMS_HMAC_KEY: setting.key({ meaning: 'Authenticates messages on the streams.' }),
+  AUDIT_HMAC_KEY: setting.key({ meaning: 'Authenticates evidence on its way to the ledger.' }),
+  GATEWAY_STS_HMAC_KEY: setting.key({ meaning: 'Signs internal calls and encrypts the secrets in them.' }),
+  ZONE_KEK: setting.key({ meaning: 'Seals zone keys, peppers and provider secrets.' }),
+  ISSUER_URL: setting.url({ meaning: 'Public base URL; every zone’s issuer is {ISSUER_URL}/zones/{zone id}.' }),
+  ISSUER_ALIASES: setting.list({ meaning: 'Former issuer URLs whose mandates are still accepted while it moves.', default: [] }),
+  SPOOL_DIR: setting.string({ meaning: 'Directory of the evidence spool.', default: './spool' }),
+  EVIDENCE: setting.oneOf(['write-ahead', 'async', 'write-through'], {
+    meaning: 'What an effect waits for: fsync in the spool, nothing (dev), or Postgres.',
+    default: 'write-ahead',
+  }),
+  REVOCATION_MAX_AGE: setting.duration({
+    meaning: 'Older proof of freshness than this and nothing is minted.',
+    min: 2_000,
+    max: 60_000,
+    default: 5_000,
+  }),
+  STS_ADMIN_TOKEN: setting.secret({ meaning: 'Allows key rotation; absent, the route is absent.', optional: true }),
+}
+
+/** Hosts that stand for nobody. */
+const EXAMPLE_HOST = /(?:^|\.)(?:example(?:\.(?:com|net|org))?|invalid|test)$/
+
+/** The environment of the STS. */
+export const stsConfiguration = defineConfiguration(settings, (values) => {
+  const problems: { name: string; rule: string }[] = []
+  const issuer = new URL(values.ISSUER_URL)
+  if (issuer.search !== '') problems.push({ name: 'ISSUER_URL', rule: 'must not have a query' })
+  if (values.CARACAL_MODE === 'stable') {
+    if (issuer.protocol !== 'https:') problems.push({ name: 'ISSUER_URL', rule: 'must be https in stable' })
+    if (EXAMPLE_HOST.test(issuer.hostname)) problems.push({ name: 'ISSUER_URL', rule: 'must not be an example host in stable' })
+  }
+  if (values.CARACAL_MODE !== 'dev' && values.EVIDENCE === 'async') problems.push({ name: 'EVIDENCE', rule: 'may be async in dev only' })
+  if (values.EVIDENCE === 'write-through' && values.STREAMS_DRIVER !== 'postgres') {
+    problems.push({ name: 'EVIDENCE', rule: 'may be write-through with STREAMS_DRIVER=postgres only' })
+  }
+  for (const alias of values.ISSUER_ALIASES) {
+    if (!URL.canParse(alias)) problems.push({ name: 'ISSUER_ALIASES', rule: 'must be URLs' })
+  }
+  return problems
+})
+
+export type StsConfiguration = Values<typeof settings>

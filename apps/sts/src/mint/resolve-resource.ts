@@ -1,0 +1,51 @@
+import { MAX_MANDATE_LIFE, ok, type Resource, type Result, refuse, type Scope, type Seconds } from '@caracal/core'
+import type { AuthenticatedClient } from '../client/authenticate-client.ts'
+import type { ZoneState } from '../zones/zone-state.ts'
+import type { MintDesk } from './mint-desk.ts'
+import type { TokenRequest } from './token-request.ts'
+import type { Subject } from './verify-subject.ts'
+
+/** What a mandate can be for. `resource` is undefined for Caracal itself. */
+export type Target = {
+  readonly identifier: string
+  readonly scopes: readonly Scope[]
+  readonly defaultLife: Seconds
+  readonly once: boolean
+  readonly resource: Resource | undefined
+}
+
+/** Scopes at Caracal itself: what the Coordinator asks for. */
+export const BUILT_IN_SCOPES: readonly Scope[] = ['sessions', 'delegations']
+
+/**
+ * Step 5: the one resource, by its identifier, byte for byte (P-020). The zone's issuer is Caracal itself. An exchange names none
+ * other than the subject token's audience. Unknown, revoked and of another zone are alike.
+ */
+export async function resolveResource(
+  desk: MintDesk,
+  { client, request, subject }: { readonly client: AuthenticatedClient; readonly request: TokenRequest; readonly subject: Subject },
+): Promise<Result<{ readonly client: AuthenticatedClient; readonly target: Target }>> {
+  const audience = subject.parent?.claims.aud
+  const identifier = request.resource ?? audience
+  if (identifier === undefined) return refuse('missing_parameter', 'resource')
+  if (audience !== undefined && identifier !== audience) return refuse('invalid_target', "it is not the subject token's audience")
+
+  let zone = client.zone
+  let target = find(zone, identifier)
+  if (target === undefined && (await desk.zones.refresh())) {
+    zone = desk.zones.get(zone.snapshot.id) ?? zone
+    target = find(zone, identifier)
+  }
+  if (target === undefined) return refuse('invalid_target')
+  if (target.resource !== undefined && desk.revocations.isRevoked([target.resource.id]) !== null) return refuse('invalid_target')
+  return ok({ client: { ...client, zone }, target })
+}
+
+function find(zone: ZoneState, identifier: string): Target | undefined {
+  if (identifier === zone.snapshot.issuer) {
+    return { identifier, scopes: BUILT_IN_SCOPES, defaultLife: MAX_MANDATE_LIFE, once: false, resource: undefined }
+  }
+  const resource = zone.resources.get(identifier)
+  if (resource === undefined) return undefined
+  return { identifier, scopes: resource.scopes, defaultLife: resource.mandateLife, once: resource.once, resource }
+}

@@ -1,0 +1,229 @@
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import type { Clock, ZoneId } from '@caracal/core'
+import { followRevocations, mandateVerifier, RevocationView } from '@caracal/enforcement'
+import { type Database, findDelegations, findSessions, openDatabase, schemaCompatibility } from '@caracal/postgres'
+import {
+  createAdminAuthenticator,
+  createFailureThrottle,
+  createInternalVerifier,
+  createLogger,
+  createMetrics,
+  type Logger,
+  observePool,
+  type RunningService,
+  type StopHook,
+  startService,
+  validNow,
+} from '@caracal/service'
+import { type EvidenceWriter, openStreams, type Streams } from '@caracal/streams'
+import type { StsConfiguration } from './configuration.ts'
+import { providerCredentials } from './credentials/provider-credentials.ts'
+import { fetchProviderToken } from './credentials/token-endpoint.ts'
+import { followChanges } from './follow-changes.ts'
+import { pinIssuer } from './keys/pin-issuer.ts'
+import { rotateZoneKeys } from './keys/zone-key-store.ts'
+import { stsMetrics } from './metrics.ts'
+import type { RevocationDesk } from './oauth/revoke-mandate.ts'
+import { refusalEvidence } from './refusal-evidence.ts'
+import { replicaDesk } from './replicas/replica-desk.ts'
+import { reportOwnState } from './replicas/report-own-state.ts'
+import { postgresRevocations } from './revocation-source.ts'
+import { discoveryRoutes } from './routes/discovery.ts'
+import { internalRoutes } from './routes/internal.ts'
+import { keyRoutes } from './routes/keys.ts'
+import { tokenRoutes } from './routes/token.ts'
+import { tokenStateRoutes } from './routes/token-state.ts'
+import { lineageReader } from './zones/lineage-reader.ts'
+import { openZones } from './zones/zones.ts'
+
+/** What the process may hand over instead of letting the STS open its own; what is handed over is not closed here. */
+export type StsShared = {
+  readonly database?: Database
+  readonly streams?: Streams
+  readonly logger?: Logger
+  readonly evidence?: EvidenceWriter
+  /** Time, for tests. */
+  readonly clock?: Clock
+  readonly version?: string
+}
+
+/** Evidence is flushed this long when the service stops; what is left stays on the volume. Milliseconds. */
+const FLUSH_MS = 3_000
+
+/** Metadata and key sets are public: this many requests per source. */
+const RATES = { discovery: { perSecond: 50, burst: 200 } }
+
+/**
+ * Starts the STS: mandates, their keys, introspection and revocation, and what the other roles ask of it. Resolves when every
+ * zone is loaded and has keys. Rejects when Postgres or the streams do not answer at start.
+ */
+export async function startSts(config: StsConfiguration, shared: StsShared = {}): Promise<RunningService> {
+  const clock = shared.clock ?? Date.now
+  const logger = shared.logger ?? createLogger({ name: 'sts', level: config.LOG_LEVEL })
+  const version = shared.version ?? '0.1.0'
+  const stops: StopHook[] = []
+  const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
+  try {
+    const database = shared.database ?? (await ownDatabase(config, logger, onStop))
+    const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
+    await pinIssuer(database, config, clock(), logger)
+    const evidence = shared.evidence
+    if (evidence === undefined) throw new Error('evidence')
+    onStop('evidence', async () => {
+      const left = await evidence.close(FLUSH_MS)
+      if (left > 0) logger.warn({ left }, 'evidence stays on the volume')
+    })
+
+    const rotated = { count: () => {} }
+    const zones = openZones({
+      database,
+      kek: config.ZONE_KEK,
+      issuerUrl: config.ISSUER_URL,
+      issuerAliases: config.ISSUER_ALIASES,
+      clock,
+      logger,
+      onPromotion: () => rotated.count(),
+    })
+    const lineages = lineageReader({
+      sessions: (zone, ids) => findSessions(database.query, zone, ids),
+      delegations: (zone, ids) => findDelegations(database.query, zone, ids),
+    })
+    const changes = await followChanges({ streams, zones, lineages, clock, logger })
+    onStop('changes', changes.stop)
+
+    const source = postgresRevocations(database, streams, clock)
+    const view = new RevocationView({ maxAge: config.REVOCATION_MAX_AGE / 1000 })
+    const revocations = followRevocations({
+      view,
+      streams,
+      source,
+      clock,
+      onError: (what, error) => logger.warn({ err: error, what }, 'revocations could not be followed'),
+    })
+    onStop('revocations', revocations.stop)
+    const heartbeat = streams.heartbeat('caracal.revocations')
+    onStop('heartbeat', heartbeat.stop)
+    await revocations.joined
+
+    const mandates = mandateVerifier({ keyring: (zone) => zones.get(zone)?.keyring })
+    const metrics = createMetrics({ service: 'sts', version, mode: config.CARACAL_MODE })
+    const throttle = createFailureThrottle({ now: clock })
+    const own = stsMetrics(metrics, {
+      zones: () => zones.all().length,
+      unloadable: () => zones.all().filter((zone) => !zone.policies.ok).length,
+      lineages: lineages.size,
+      verified: mandates.cached,
+      revocations: () => view.size(),
+      fresh: () => view.unfit() === null,
+      evidenceWritable: evidence.writable,
+    })
+    rotated.count = () => own.keyRotations.inc()
+    observePool(metrics, database)
+    if (config.EVIDENCE === 'async') metrics.insecureSetting('EVIDENCE')
+
+    const desk: RevocationDesk = { clock, zones, revocations: view, streams, throttle, mandates, lineages, evidence, database, view }
+    const refusals = refusalEvidence(evidence, logger)
+    onStop('refusals', refusals.stop)
+    const credentials = providerCredentials({
+      zones,
+      kek: config.ZONE_KEK,
+      clock,
+      evidence,
+      logger,
+      metrics: own,
+      fetchToken: fetchProviderToken(clock),
+    })
+    onStop('provider credentials', credentials.stop)
+    const replicas = replicaDesk({ zones, revocations: source, database, clock, logger })
+    const reporting = reportOwnState({ replicas, zones, replica: `sts-${hostname()}-${randomBytes(3).toString('hex')}` })
+    onStop('own state', reporting.stop)
+    const rotate = async (zone: ZoneId) => {
+      const outcome = await rotateZoneKeys(database, config.ZONE_KEK, zone, clock())
+      if (outcome.promoted) rotated.count()
+      await zones.check()
+      return outcome
+    }
+
+    return await startService({
+      name: 'sts',
+      version: { version },
+      host: config.HOST,
+      port: config.PORT,
+      metricsPort: config.METRICS_PORT,
+      metricsBearer: () => validNow(config.METRICS_BEARER),
+      routes: [
+        ...tokenRoutes(desk, own, refusals),
+        ...tokenStateRoutes(desk),
+        ...discoveryRoutes(zones, config.ISSUER_URL),
+        ...internalRoutes({ replicas, credentials, sealing: { kek: config.ZONE_KEK, zones } }),
+        ...(config.STS_ADMIN_TOKEN === undefined ? [] : keyRoutes(desk, rotate)),
+      ],
+      authenticator: createAdminAuthenticator({
+        deployment: [
+          {
+            principal: { kind: 'admin', id: 'sts-admin', name: 'STS_ADMIN_TOKEN', roles: ['admin'], zone: null },
+            values: () => validNow(config.STS_ADMIN_TOKEN),
+          },
+        ],
+        // Admin tokens of the API are the API's: here only the deployment's own counts.
+        lookup: async () => null,
+        now: clock,
+      }),
+      internal: createInternalVerifier({ keys: () => config.GATEWAY_STS_HMAC_KEY }),
+      rates: RATES,
+      checks: [
+        { name: 'postgres', kind: 'dependency', check: () => database.ping() },
+        { name: 'streams', kind: 'dependency', check: () => streams.ping() },
+        {
+          name: 'schema',
+          kind: 'dependency',
+          reason: 'schema_incompatible',
+          check: async () => (await schemaCompatibility(database)).state === 'ok',
+        },
+        { name: 'revocation_view', kind: 'safety', reason: 'revocation_view_stale', check: () => view.unfit() === null },
+        { name: 'evidence', kind: 'safety', reason: 'evidence_unavailable', check: () => evidence.writable() },
+        { name: 'keys', kind: 'safety', reason: 'keys_unavailable', check: () => zones.all().every((zone) => zone.signer !== undefined) },
+        {
+          name: 'policies',
+          kind: 'dependency',
+          reason: 'policy_unavailable',
+          check: () => changes.comparedAt() !== null && zones.all().every((zone) => zone.policies.ok),
+        },
+      ],
+      metrics,
+      logger,
+      onStop: stops,
+      drainDelayMs: config.DRAIN_DELAY,
+      trustedProxies: config.TRUSTED_PROXIES,
+      checkReplies: config.CARACAL_MODE === 'dev',
+    })
+  } catch (error) {
+    for (const hook of stops.reverse()) await Promise.resolve(hook.stop()).catch(() => undefined)
+    throw error
+  }
+}
+
+async function ownDatabase(config: StsConfiguration, logger: Logger, onStop: (name: string, stop: StopHook['stop']) => void) {
+  if (config.DATABASE_URL === undefined) throw new Error('DATABASE_URL is required')
+  const database = await openDatabase({ url: config.DATABASE_URL, pool: config.DATABASE_POOL, application: 'caracal-sts' }, { logger })
+  onStop('database', () => database.close())
+  return database
+}
+
+function ownStreams(
+  config: StsConfiguration,
+  database: Database,
+  logger: Logger,
+  onStop: (name: string, stop: StopHook['stop']) => void,
+): Streams {
+  const common = { keys: config.STREAMS_HMAC_KEY, logger }
+  if (config.STREAMS_DRIVER === 'redis' && config.REDIS_URL === undefined)
+    throw new Error('REDIS_URL is required with STREAMS_DRIVER=redis')
+  const streams =
+    config.STREAMS_DRIVER === 'redis' && config.REDIS_URL !== undefined
+      ? openStreams({ ...common, driver: 'redis', url: config.REDIS_URL, requireNoEviction: config.CARACAL_MODE === 'stable' })
+      : openStreams({ ...common, driver: 'postgres', database })
+  onStop('streams', () => streams.close())
+  return streams
+}
