@@ -19,10 +19,28 @@ export type NullableJson<T> = ColumnType<T | null, string | null | undefined, st
 /** A column that the database fills when nothing is given. */
 export type Defaulted<T> = ColumnType<T, T | undefined, T>
 
-/** A moment for SQL, exact to the microsecond. NaN and infinities throw: a row must not vanish behind "infinity" (P-137). */
+/** What both JavaScript and Postgres hold. */
+const FIRST: UnixMillis = Date.parse('0001-01-01T00:00:00Z')
+const LAST: UnixMillis = 8.64e15
+
+/**
+ * A moment for SQL, exact to the microsecond. NaN, infinities and years before 1 throw: a row must not vanish behind
+ * "infinity" (P-137).
+ */
 export function timestamp(ms: UnixMillis): RawBuilder<never> {
-  if (!Number.isFinite(ms)) throw new RangeError(`not a moment: ${ms}`)
-  return sql<never>`to_timestamp(${ms}::float8 / 1000)`
+  if (!(ms >= FIRST && ms <= LAST)) throw new RangeError(`not a moment: ${ms}`)
+  let whole = Math.floor(ms)
+  let micros = Math.round((ms - whole) * 1000)
+  if (micros === 1000) {
+    whole += 1
+    micros = 0
+  }
+  // Postgres takes years of six digits, but no sign before them.
+  const text = new Date(whole)
+    .toISOString()
+    .replace(/^\+0?/, '')
+    .replace('Z', `${String(micros).padStart(3, '0')}Z`)
+  return sql<never>`${text}::timestamptz`
 }
 
 export function nullableTimestamp(ms: UnixMillis | null | undefined): RawBuilder<never> | null {

@@ -17,6 +17,10 @@ export function isForeignKeyViolation(error: unknown, constraint?: string): bool
   return found?.code === '23503' && (constraint === undefined || found.constraint === constraint)
 }
 
+/** What `pg` says without a code. */
+const AWAY =
+  /^(?:Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error|the database did not answer)/
+
 const NETWORK = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN'])
 
 /**
@@ -30,8 +34,5 @@ export function isDatabaseOutage(error: unknown): boolean {
     // 08 connection, 53 resources (disk full, too many connections), 57 operator, 58 system, 25006 read-only, 40 deadlock, 55P03 lock limit
     return NETWORK.has(code) || /^(?:08|53|57|58|40)/.test(code) || code === '25006' || code === '55P03'
   }
-  return (
-    error instanceof Error &&
-    /^(?:Connection terminated|timeout exceeded when trying to connect|the database did not answer)/.test(error.message)
-  )
+  return error instanceof Error && AWAY.test(error.message)
 }

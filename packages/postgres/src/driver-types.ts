@@ -20,7 +20,8 @@ export function parseTimestamptz(text: string): UnixMillis {
   local.setUTCFullYear(Number(year), Number(month) - 1, Number(day))
   local.setUTCHours(Number(hour), Number(minute), Number(second))
   const east = (hours * 3600 + minutes * 60 + seconds) * 1000 * (sign === '-' ? -1 : 1)
-  const ms = local.getTime() - east + Number((fraction ?? '').padEnd(6, '0')) / 1000
+  const micros = Number((fraction ?? '').padEnd(6, '0'))
+  const ms = local.getTime() - east + Math.floor(micros / 1000) + (micros % 1000) / 1000
   if (!Number.isFinite(ms)) throw new RangeError(`not a moment that can be read: ${text}`)
   return ms
 }
