@@ -1,98 +1,20 @@
-import { newId, type PolicyRule, type Resource, type RevocationKind, type ZoneSnapshot } from '@caracal/core'
-import fc from 'fast-check'
+import { newId, type RevocationKind } from '@caracal/core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { mandateVerifier } from '../mandate/verify-mandate.ts'
-import { parsePath } from '../operation/parse-path.ts'
 import { ReplicaState } from '../replica/replica-state.ts'
-import { RevocationView } from '../revocation/revocation-view.ts'
+import { allowAll, type CallWorld, callWorld, now, rule, said } from '../test-support/call-world.ts'
 import { streamsForTest, type TestStreams } from '../test-support/streams-for-test.ts'
-import { applicationNamed, claimsFor, operation, resourceNamed, signingKey, signJws, zoneSnapshot } from '../test-support/zone-for-test.ts'
+import { applicationNamed, operation, resourceNamed } from '../test-support/zone-for-test.ts'
 import { decideCall } from './decide-call.ts'
-import { decideOwnCall } from './decide-own-call.ts'
-import type { CallDependencies, CallVerdict, GovernedCall } from './governed-call.ts'
+import type { CallDependencies, GovernedCall } from './governed-call.ts'
 
-const now = 1_700_000_000
 let store: TestStreams
 beforeAll(async () => {
   store = await streamsForTest('postgres')
 })
 afterAll(() => store.close())
-const key = signingKey()
 
-function rule(over: Partial<PolicyRule> & Pick<PolicyRule, 'id' | 'effect'>): PolicyRule {
-  return { scopes: ['*'], on: ['*'], for: { any: true }, ...over }
-}
-
-function policy(rules: readonly PolicyRule[], sha256 = JSON.stringify(rules)): ZoneSnapshot['policy'] {
-  return { setVersion: newId('policySetVersion'), sha256, documents: [{ kind: 'Policy', name: 'main', rules }] }
-}
-
-const allowAll = rule({ id: 'all', effect: 'allow' })
-
-/** One zone with two applications and two resources, a fresh view, and the claims it holds in the shared store. */
-function world(rules: readonly PolicyRule[] | null = [allowAll], resourceOver: Partial<Resource> = {}) {
-  const clock = { ms: 0, wall: now * 1000 }
-  const monotonic = () => clock.ms
-  const id = newId('zone')
-  const agent = applicationNamed(id, 'agent', ['finance'])
-  const other = applicationNamed(id, 'other')
-  const bank = resourceNamed(id, 'bank', resourceOver)
-  const shop = resourceNamed(id, 'shop')
-  const snapshot = zoneSnapshot({
-    id,
-    keys: [key.jwk],
-    applications: [agent, other],
-    resources: [bank, shop],
-    policy: rules === null ? null : policy(rules),
-  })
-  const state = new ReplicaState({ monotonic })
-  state.apply(snapshot)
-  state.confirm()
-  const view = new RevocationView({ monotonic })
-  view.startLoading().finish({ position: '7', entries: [] })
-  const claims = new Map<string, string>()
-  const dependencies: CallDependencies = {
-    state,
-    view,
-    verifier: mandateVerifier({ keyring: (zone) => state.zone(zone)?.keyring }),
-    claim: async (name, owner, ttl) => {
-      const got = await store.streams.claim(name, owner, ttl)
-      if (got) claims.set(name, owner)
-      return got
-    },
-    release: async (name, owner) => {
-      await store.streams.release(name, owner)
-      claims.delete(name)
-    },
-    clock: () => clock.wall,
-  }
-  const token = (over: Record<string, unknown> = {}, application = agent) => signJws(key, claimsFor(snapshot, application.id, now, over))
-  let bodiesRead = 0
-  function call(over: Partial<Omit<GovernedCall, 'path' | 'body'>> & { path?: string; body?: unknown } = {}): GovernedCall {
-    const path = parsePath(over.path ?? '/items/7')
-    if (!path.ok) throw new Error('bad path')
-    return {
-      requestId: newId('request'),
-      token: over.token ?? token(),
-      route: over.route ?? { by: 'name', value: 'bank' },
-      method: over.method ?? 'GET',
-      path: path.value,
-      query: over.query ?? {},
-      headers: over.headers ?? {},
-      body: async () => {
-        bodiesRead++
-        return over.body ?? null
-      },
-      peer: '192.0.2.1',
-      proof: over.proof,
-    }
-  }
-  const revoke = (revoked: string, kind: RevocationKind = 'session') =>
-    view.apply({ v: 1, op: 'revoke', kind, id: revoked, zone: id, at: 0, reason: 'test' })
-  return { clock, snapshot, agent, other, bank, state, view, claims, dependencies, token, call, revoke, bodiesRead: () => bodiesRead }
-}
-
-const said = (verdict: CallVerdict) => (verdict.decision === 'allow' ? 'allow' : verdict.refusal.reason)
+/** One zone, one replica; what the tests vary. */
+const world = (...over: Parameters<typeof callWorld> extends [TestStreams, ...infer Rest] ? Rest : never) => callWorld(store, ...over)
 
 describe('an allowed call', () => {
   it('comes with everything its evidence needs', async () => {
@@ -126,9 +48,8 @@ describe('an allowed call', () => {
 })
 
 describe('each step refuses with its own reason, before anything is consumed [P-015]', () => {
-  type World = ReturnType<typeof world>
   const once = { once: true }
-  const table: [string, string, string, (w: World) => GovernedCall | Promise<GovernedCall>][] = [
+  const table: [string, string, string, (w: CallWorld) => GovernedCall | Promise<GovernedCall>][] = [
     ['a malformed mandate', 'invalid_token', 'verifyMandate', (w) => w.call({ token: 'x.y.z' })],
     [
       'an expired mandate',
@@ -278,7 +199,7 @@ describe('each step refuses with its own reason, before anything is consumed [P-
 })
 
 describe('revocation', () => {
-  it.each<[RevocationKind, (w: ReturnType<typeof world>) => [string, Record<string, unknown>]]>([
+  it.each<[RevocationKind, (w: CallWorld) => [string, Record<string, unknown>]]>([
     ['zone', (w) => [w.snapshot.id, {}]],
     ['application', (w) => [w.agent.id, {}]],
     [
@@ -340,218 +261,6 @@ describe('revocation', () => {
       w.dependencies,
     )
     expect(verdict).toMatchObject({ refusal: { reason: 'token_revoked' }, at: 'checkLineageAgain' })
-    expect([...w.claims]).toEqual([])
-  })
-})
-
-describe('single use [P-017]', () => {
-  it('lets one of many parallel calls through, at all replicas together', async () => {
-    const w = world()
-    const token = w.token({ once: true })
-    const verdicts = await Promise.all(Array.from({ length: 20 }, () => decideCall(w.call({ token }), { ...w.dependencies })))
-    expect(verdicts.map(said).sort()).toEqual(['allow', ...Array.from({ length: 19 }, () => 'token_replayed')])
-  })
-
-  it('a repeated claim of the same request is no replay', async () => {
-    const w = world()
-    const call = w.call({ token: w.token({ once: true }) })
-    expect(said(await decideCall(call, w.dependencies))).toBe('allow')
-    expect(said(await decideCall(call, w.dependencies))).toBe('allow')
-  })
-
-  it('a call that did not go out gives the mandate back, exactly its own', async () => {
-    const w = world()
-    const token = w.token({ once: true })
-    const first = await decideCall(w.call({ token }), w.dependencies)
-    expect(said(await decideCall(w.call({ token }), w.dependencies))).toBe('token_replayed')
-    if (first.decision === 'allow') await first.release()
-    expect(said(await decideCall(w.call({ token }), w.dependencies))).toBe('allow')
-  })
-
-  it('may be demanded by the resource or by a rule that is active now', async () => {
-    for (const w of [world([allowAll], { once: true }), world([rule({ id: 'once', effect: 'allow', limits: { once: true } })])]) {
-      const token = w.token()
-      expect(said(await decideCall(w.call({ token }), w.dependencies))).toBe('allow')
-      expect(said(await decideCall(w.call({ token }), w.dependencies))).toBe('token_replayed')
-    }
-  })
-
-  it('without its store is 503, not a replay', async () => {
-    const w = world()
-    const dependencies = { ...w.dependencies, claim: () => Promise.reject(new Error('away')) }
-    expect(said(await decideCall(w.call({ token: w.token({ once: true }) }), dependencies))).toBe('store_unavailable')
-    expect(said(await decideCall(w.call(), dependencies))).toBe('allow')
-  })
-})
-
-describe('rules hold at use as at mint [P-030]', () => {
-  it('a policy change governs mandates that are already out', async () => {
-    const w = world()
-    const token = w.token()
-    expect(said(await decideCall(w.call({ token }), w.dependencies))).toBe('allow')
-    w.state.apply({ ...w.snapshot, version: 2, policy: policy([allowAll, rule({ id: 'frozen', effect: 'deny' })]) })
-    expect(said(await decideCall(w.call({ token }), w.dependencies))).toBe('denied_by_rule')
-    w.state.apply({ ...w.snapshot, version: 3, policy: policy([rule({ id: 'short', effect: 'allow', limits: { maxTtl: 60 } })]) })
-    expect(await decideCall(w.call({ token }), w.dependencies)).toMatchObject({ decision: 'allow', expiresAt: now + 60 })
-    w.clock.wall += 60_000
-    expect(said(await decideCall(w.call({ token }), w.dependencies))).toBe('token_expired')
-  })
-
-  it('sees session and subject as they were at mint, and the call as it is', async () => {
-    const w = world([
-      rule({
-        id: 'r',
-        effect: 'allow',
-        for: { sessions: ['service'], subjects: [{ issuer: 'https://idp.example', claims: { team: 'a' } }] },
-        when: 'session.depth == 2 && delegation.depth == 1 && operation.params.id == "7" && operation.query.q == "1" && request.peer == "192.0.2.1"',
-      }),
-    ])
-    const claims = {
-      sub: newId('subject'),
-      ses: [newId('session'), newId('session'), newId('session')],
-      dlg: [newId('delegation')],
-      ctx: { session: { kind: 'service', depth: 2, labels: [] }, subject: { issuer: 'https://idp.example', claims: { team: 'a' } } },
-    }
-    const query = { q: '1' }
-    expect(said(await decideCall(w.call({ token: w.token(claims), query }), w.dependencies))).toBe('allow')
-    expect(said(await decideCall(w.call({ token: w.token({ ...claims, dlg: undefined }), query }), w.dependencies))).toBe('no_rule_allows')
-    expect(said(await decideCall(w.call({ token: w.token(claims), query: { q: ['1', '1'] } }), w.dependencies))).toBe('condition_failed')
-  })
-
-  it.each([
-    ['/items/%61dmin', 'denied_by_rule'],
-    ['/items/admin', 'denied_by_rule'],
-    ['/items/a%64min', 'denied_by_rule'],
-    ['/items/adm', 'allow'],
-  ])('a rule about the path or its parameters meets every spelling: %s → %s [P-063]', async (path, reason) => {
-    for (const when of ['operation.params.id == "admin"', 'operation.path == "/items/admin"']) {
-      const w = world([allowAll, rule({ id: 'no', effect: 'deny', when })])
-      expect(said(await decideCall(w.call({ path }), w.dependencies))).toBe(reason)
-    }
-  })
-
-  it('reads the body only where a rule reads it', async () => {
-    const w = world([allowAll, rule({ id: 'big', effect: 'deny', scopes: ['write'], when: 'operation.body.amount > 500.0' })])
-    expect(said(await decideCall(w.call(), w.dependencies))).toBe('allow')
-    expect(w.bodiesRead()).toBe(0)
-    const post = { method: 'POST', path: '/items' }
-    expect(said(await decideCall(w.call({ ...post, body: { amount: 5 } }), w.dependencies))).toBe('allow')
-    expect(said(await decideCall(w.call({ ...post, body: { amount: 501 } }), w.dependencies))).toBe('denied_by_rule')
-    expect(w.bodiesRead()).toBe(2)
-  })
-})
-
-describe('a body that takes its time', () => {
-  it('is decided with the policy that is active when it came [P-030]', async () => {
-    const w = world([rule({ id: 'small', effect: 'allow', when: 'operation.body.amount < 5.0' })])
-    const slow = async () => {
-      w.state.apply({ ...w.snapshot, version: 2, policy: policy([allowAll, rule({ id: 'frozen', effect: 'deny' })]) })
-      return { amount: 1 }
-    }
-    expect(said(await decideCall({ ...w.call({ method: 'POST', path: '/items' }), body: slow }, w.dependencies))).toBe('denied_by_rule')
-  })
-})
-
-describe('calls to Caracal itself', () => {
-  const own = (w: ReturnType<typeof world>, claims: Record<string, unknown> = {}, scope = 'sessions') =>
-    decideOwnCall(
-      {
-        requestId: newId('request'),
-        token: w.token({ aud: w.snapshot.issuer, scope: 'sessions', ...claims }),
-        scope,
-        method: 'POST',
-        path: '/v1/zones/z/sessions',
-        template: '/v1/zones/:zone/sessions',
-        params: {},
-        peer: '192.0.2.1',
-      },
-      w.dependencies,
-    )
-
-  it('need no allow, but a mandate for this zone with the scope', async () => {
-    for (const w of [world([]), world(null)]) {
-      expect(await own(w)).toMatchObject({ decision: 'allow', facts: { application: w.agent } })
-      expect(await own(w, { aud: 'https://bank.example/' })).toMatchObject({ refusal: { reason: 'wrong_audience' } })
-      expect(await own(w, {}, 'delegations')).toMatchObject({ refusal: { reason: 'insufficient_scope' } })
-    }
-  })
-
-  it('are denied by rules, revocation and a stale view as any other', async () => {
-    expect(await own(world([rule({ id: 'no', effect: 'deny' })]))).toMatchObject({ refusal: { reason: 'denied_by_rule' } })
-    const w = world([])
-    w.revoke(w.agent.id, 'application')
-    expect(await own(w)).toMatchObject({ refusal: { reason: 'token_revoked' } })
-    const stale = world([])
-    stale.clock.ms += 5001
-    expect(await own(stale)).toMatchObject({ refusal: { reason: 'revocation_view_stale' } })
-  })
-
-  it('take no mandate for them at a resource, and none for a resource here [P-015]', async () => {
-    const w = world()
-    expect(said(await decideCall(w.call({ token: w.token({ aud: w.snapshot.issuer }) }), w.dependencies))).toBe('resource_unknown')
-  })
-})
-
-describe('what is remembered never crosses callers or calls [P-075]', () => {
-  it('interleaved callers get what each gets alone', async () => {
-    const rules = [
-      rule({ id: 'agent', effect: 'allow', for: { applications: ['agent'] }, scopes: ['read'] }),
-      rule({ id: 'other', effect: 'allow', for: { applications: ['other'] }, when: 'operation.body.amount < 10.0', scopes: ['write'] }),
-      rule({ id: 'short', effect: 'deny', when: 'mandate.ttl > 500' }),
-    ]
-    const step = fc.record({
-      who: fc.constantFrom('agent' as const, 'other' as const),
-      write: fc.boolean(),
-      amount: fc.integer({ min: 0, max: 20 }),
-      long: fc.boolean(),
-    })
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (calls) => {
-        const w = world(rules)
-        const tokens = new Map<string, string>()
-        for (const { who, write, amount, long } of calls) {
-          const name = `${who}${long}`
-          const token = tokens.get(name) ?? w.token({ exp: now + (long ? 600 : 300) }, w[who])
-          tokens.set(name, token)
-          const verdict = await decideCall(
-            w.call({ token, ...(write ? { method: 'POST', path: '/items', body: { amount } } : {}) }),
-            w.dependencies,
-          )
-          const expected = long
-            ? 'denied_by_rule'
-            : who === 'agent'
-              ? write
-                ? 'no_rule_allows'
-                : 'allow'
-              : write && amount < 10
-                ? 'allow'
-                : 'no_rule_allows'
-          expect(said(verdict)).toBe(expected)
-        }
-      }),
-      { numRuns: 30 },
-    )
-  })
-})
-
-describe('no failure becomes permission [P-076]', () => {
-  const boom = () => {
-    throw new Error('broken')
-  }
-  it.each<[string, (w: ReturnType<typeof world>) => CallDependencies]>([
-    ['the verifier', (w) => ({ ...w.dependencies, verifier: { verify: boom, cached: () => 0 } })],
-    ['the revocation view', (w) => ({ ...w.dependencies, view: Object.assign(Object.create(w.view), { isRevoked: boom }) })],
-    ['its freshness', (w) => ({ ...w.dependencies, view: Object.assign(Object.create(w.view), { isRevoked: () => null, unfit: boom }) })],
-    ['the state', (w) => ({ ...w.dependencies, state: Object.assign(Object.create(w.state), { standing: boom }) })],
-    ['the clock', (w) => ({ ...w.dependencies, clock: boom })],
-  ])('a throw in %s goes through and allows nothing', async (_, broken) => {
-    const w = world()
-    await expect(decideCall(w.call(), broken(w))).rejects.toThrow('broken')
-  })
-
-  it('a throw after the claim gives the mandate back', async () => {
-    const w = world([rule({ id: 'b', effect: 'allow', when: 'operation.body.amount < 10.0' })])
-    await expect(decideCall({ ...w.call({ token: w.token({ once: true }) }), body: boom }, w.dependencies)).rejects.toThrow('broken')
     expect([...w.claims]).toEqual([])
   })
 })
