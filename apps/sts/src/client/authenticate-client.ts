@@ -41,7 +41,7 @@ export async function authenticateClient(
 ): Promise<Result<AuthenticatedClient>> {
   const claimed = presented.clientId ?? (presented.method === 'private_key_jwt' ? claimedClient(presented.assertion) : undefined) ?? ''
   let proven = await prove(desk, presented, claimed)
-  if (proven === undefined && (await desk.zones.refresh())) proven = await prove(desk, presented, claimed)
+  if (proven === undefined && (await desk.zones.refresh('stranger'))) proven = await prove(desk, presented, claimed)
   if (proven === undefined) {
     const wait = desk.throttle.failed(`${source} ${claimed.slice(0, 64)}`)
     return wait > 0 ? refuse('rate_limited', undefined, { retry_after: wait }) : refuse('invalid_client')

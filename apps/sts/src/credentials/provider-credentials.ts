@@ -83,7 +83,7 @@ export function providerCredentials(options: {
   return {
     async release(request) {
       let found = find(request)
-      if (found === undefined && (await zones.refresh())) found = find(request)
+      if (found === undefined && (await zones.refresh('known'))) found = find(request)
       if (found === undefined) return refuse('credential_unavailable')
       const credential = await obtain(found.provider, found.sealed)
       if (!credential.ok) return credential

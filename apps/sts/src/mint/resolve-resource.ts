@@ -32,7 +32,7 @@ export async function resolveResource(
 
   let zone = client.zone
   let target = find(zone, identifier)
-  if (target === undefined && (await desk.zones.refresh())) {
+  if (target === undefined && (await desk.zones.refresh('known'))) {
     zone = desk.zones.get(zone.snapshot.id) ?? zone
     target = find(zone, identifier)
   }

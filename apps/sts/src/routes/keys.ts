@@ -25,7 +25,7 @@ export function keyRoutes(desk: Pick<MintDesk, 'zones' | 'evidence'>, rotate: (z
       handle: async (request) => {
         const zone = request.params.zone
         if (!isId('zone', zone)) return refuse('not_found')
-        if (desk.zones.get(zone) === undefined && !(await desk.zones.refresh())) return refuse('not_found')
+        if (desk.zones.get(zone) === undefined && !(await desk.zones.refresh('known'))) return refuse('not_found')
         if (desk.zones.get(zone) === undefined) return refuse('not_found')
         await desk.evidence.record({
           zone,

@@ -82,6 +82,8 @@ export type WorldOptions = {
   readonly driver?: 'postgres' | 'redis'
   readonly environment?: Readonly<Record<string, string>>
   readonly shared?: StsShared
+  /** Whether fixtures wait until the STS has seen them. */
+  readonly settled?: boolean
   /** Statements of the request path only: the STS opens its own pool beside the one that the fixtures use. */
   readonly databaseUrl?: string
 }
@@ -125,10 +127,14 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     return client
   }
   const api = internal('api')
+  const gateway = internal('gateway')
+  const settled = options.settled ?? true
   const now = () => Date.now()
   const changed = async <T>(zone: ZoneId, work: Promise<T>): Promise<T> => {
     const value = await work
     await bumpConfigVersion(fixtures.query, zone)
+    // Asking for the zone by name makes the STS compare first: what comes next in a test does not depend on who is faster.
+    if (settled) established(await gateway.call('/internal/snapshot', { zones: [zone] }, { reply: Type.Object({}) }))
     return value
   }
   let made = 0

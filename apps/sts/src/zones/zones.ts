@@ -15,8 +15,11 @@ export type Zones = {
    * next. True when something changed. Rejects when Postgres is away; what is in memory stays.
    */
   check(): Promise<boolean>
-  /** The same before a refusal, at most twice a second in the long run. True when it was done: then look again. */
-  refresh(): Promise<boolean>
+  /**
+   * The same before a refusal, at most twice a second in the long run; strangers cannot use up what is there for those who have
+   * authenticated. True when it was done: then look again.
+   */
+  refresh(asker: 'stranger' | 'known'): Promise<boolean>
 }
 
 export type ZonesOptions = ZoneReading & {
@@ -40,7 +43,7 @@ export function openZones(options: ZonesOptions): Zones {
   const homes = new Map<ApplicationId, ZoneId>()
   let current: Promise<boolean> | undefined
   let queued: Promise<boolean> | undefined
-  const bucket = { tokens: REFRESH_BURST, at: clock() }
+  const buckets = { stranger: { tokens: REFRESH_BURST, at: clock() }, known: { tokens: REFRESH_BURST, at: clock() } }
 
   function put(state: ZoneState): void {
     forget(state.snapshot.id)
@@ -137,8 +140,9 @@ export function openZones(options: ZonesOptions): Zones {
     },
     all: () => [...states.values()],
     check,
-    async refresh() {
+    async refresh(asker) {
       const now = clock()
+      const bucket = buckets[asker]
       bucket.tokens = Math.min(REFRESH_BURST, bucket.tokens + ((now - bucket.at) / 1000) * REFRESH_PER_SECOND)
       bucket.at = now
       if (bucket.tokens < 1) return false
