@@ -89,8 +89,8 @@ export class PostgresBroadcastReader {
     const [first] = rows
     if (!first) return position === '' ? { messages: [], caughtUp: true } : { gap: 'the stream is gone', resume: '' }
     if (place.epoch !== '' && place.epoch !== first.epoch)
-      return { gap: 'the stream began anew', resume: format({ ...first, seq: first.head }) }
-    if (first.head < place.seq) return { gap: 'the stream was set back', resume: format({ ...first, seq: first.head }) }
+      return { gap: 'the stream began anew', resume: format({ epoch: first.epoch, seq: 0 }) }
+    if (first.head < place.seq) return { gap: 'the stream was set back', resume: format({ epoch: first.epoch, seq: first.head }) }
 
     const expected = place.seq + 1
     if ((first.seq ?? first.head + 1) !== expected) {

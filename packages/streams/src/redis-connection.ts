@@ -7,8 +7,8 @@ export const BLOCK_MS = 1_000
 
 /**
  * A connection that reconnects by itself, at most half a second apart (P-175), and never ends the process.
- * `commands`: a call fails after two attempts to reconnect. `blocking`: calls wait for the connection; one whose
- * connection breaks fails, and the socket counts as dead when it is silent for longer than a read can block.
+ * `commands`: a call fails after two attempts to reconnect. `blocking`: a call fails as soon as the connection breaks, and
+ * the socket counts as dead when it is silent for longer than a read can block.
  */
 export function connectRedis(url: string, use: 'commands' | 'blocking', logger: StreamLogger): Redis {
   const redis = new Redis(url, {
@@ -18,7 +18,7 @@ export function connectRedis(url: string, use: 'commands' | 'blocking', logger: 
     reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
     ...(use === 'commands'
       ? { maxRetriesPerRequest: 2, commandTimeout: COMMAND_LIMIT_MS }
-      : { maxRetriesPerRequest: null, autoResendUnfulfilledCommands: false, socketTimeout: BLOCK_MS + COMMAND_LIMIT_MS }),
+      : { maxRetriesPerRequest: 0, socketTimeout: BLOCK_MS + COMMAND_LIMIT_MS }),
   })
   let silent = false
   redis.on('error', (error) => {

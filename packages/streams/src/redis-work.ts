@@ -209,8 +209,8 @@ export async function healthInRedis(redis: Redis, stream: WorkStream): Promise<S
 async function ageOfFirst(redis: Redis, stream: WorkStream, from: string): Promise<number> {
   const [first] = await redis.xrange(stream, from, '+', 'COUNT', 1)
   if (!first) return 0
-  const [seconds] = await redis.time()
-  return Math.max(0, Number(seconds) - Number(first[0].split('-')[0]) / 1000)
+  const [seconds, micros] = await redis.time()
+  return Math.max(0, Number(seconds) + Number(micros) / 1e6 - Number(first[0].split('-')[0]) / 1000)
 }
 
 function toMessage([id, fields]: [string, string[]], deliveries: number): SealedWork {

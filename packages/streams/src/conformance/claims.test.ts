@@ -1,0 +1,44 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { STORES, type Store } from './drivers.ts'
+
+describe.each(STORES)('claims on %s', (_, openStore) => {
+  let store: Store
+  beforeAll(async () => {
+    store = await openStore()
+  })
+  beforeEach(() => store.flush())
+  afterAll(() => store.close())
+
+  test('[P-017] of many replicas that claim at once exactly one has it', async () => {
+    const replicas = [store.open(), store.open(), store.open()]
+    for (let round = 0; round < 20; round += 1) {
+      const answers = await Promise.all(
+        replicas.flatMap((streams, at) => [streams.claim(`k${round}`, `a${at}`, 60), streams.claim(`k${round}`, `b${at}`, 60)]),
+      )
+      expect(answers.filter(Boolean)).toHaveLength(1)
+    }
+  })
+
+  test('[P-017] the same owner may say it again: a repeated command is no replay', async () => {
+    const streams = store.open()
+    expect(await streams.claim('k', 'me', 60)).toBe(true)
+    expect(await streams.claim('k', 'me', 60)).toBe(true)
+    expect(await streams.claim('k', 'you', 60)).toBe(false)
+  })
+
+  test('a claim is given back by its owner only', async () => {
+    const streams = store.open()
+    await streams.claim('k', 'me', 60)
+    await streams.release('k', 'you')
+    expect(await streams.claim('k', 'you', 60)).toBe(false)
+    await streams.release('k', 'me')
+    expect(await streams.claim('k', 'you', 60)).toBe(true)
+  })
+
+  test('[P-118] a claim and its end are one: it is forgotten when its time is over', async () => {
+    const streams = store.open()
+    await streams.claim('k', 'me', 1)
+    expect(await streams.claim('k', 'you', 60)).toBe(false)
+    await vi.waitFor(async () => expect(await streams.claim('k', 'you', 60)).toBe(true), { timeout: 3_000, interval: 50 })
+  })
+})
