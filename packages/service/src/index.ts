@@ -33,6 +33,7 @@ export type { IdempotencyBegin, IdempotencyClaim, IdempotencyStore, KeptAnswer }
 export { infrastructureReason } from './infrastructure-error.ts'
 export { type CallOptions, createInternalClient, type InternalClient } from './internal-call/client.ts'
 export { createInternalVerifier, type InternalVerifier } from './internal-call/verifier.ts'
+export { parseJsonBody } from './json-body.ts'
 export { type CursorBinding, type Cursors, createCursors, LIST_QUERY, ListOf, listReply } from './list.ts'
 export { createLogger, type Logger, type LoggerOptions, type LogLevel } from './logger.ts'
 export { createMetrics, type Metrics, observePool } from './metrics.ts'

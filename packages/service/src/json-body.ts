@@ -3,14 +3,19 @@ import { ok, type Result, refuse } from '@caracal/core'
 /** Deeper than this is an attack on whoever walks it. */
 const MAX_DEPTH = 64
 
-/** A JSON body, strictly: UTF-8, no `__proto__`, at most 64 levels. */
+/** A JSON body, strictly: UTF-8, every key once, no `__proto__`, at most 64 levels. */
 export function parseJsonBody(bytes: Uint8Array): Result<unknown, 'malformed_json'> {
+  let text: string
   let value: unknown
   try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+    value = JSON.parse(text)
   } catch {
     return refuse('malformed_json')
   }
+  // Parsers differ on which of two wins: what is decided on would not be what the other side reads (P-089).
+  const twice = duplicateKey(text)
+  if (twice !== null) return refuse('malformed_json', `the key ${JSON.stringify(twice.slice(0, 64))} stands twice in one object`)
   return acceptable(value, 0) ? ok(value) : refuse('malformed_json', 'the body is nested too deeply or names __proto__')
 }
 
@@ -18,4 +23,43 @@ function acceptable(value: unknown, depth: number): boolean {
   if (typeof value !== 'object' || value === null) return true
   if (depth > MAX_DEPTH || Object.hasOwn(value, '__proto__')) return false
   return Object.values(value).every((one) => acceptable(one, depth + 1))
+}
+
+/** The first key that stands twice in one object, compared after unescaping; null when there is none. `text` is valid JSON. */
+export function duplicateKey(text: string): string | null {
+  const open: (Set<string> | null)[] = []
+  let keyComes = false
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at]
+    if (character === '{') {
+      open.push(new Set())
+      keyComes = true
+    } else if (character === '[') {
+      open.push(null)
+      keyComes = false
+    } else if (character === '}' || character === ']') {
+      open.pop()
+      keyComes = false
+    } else if (character === ',') {
+      keyComes = open.at(-1) !== null
+    } else if (character === '"') {
+      const end = endOfString(text, at)
+      if (keyComes) {
+        const key = JSON.parse(text.slice(at, end + 1)) as string
+        const keys = open.at(-1)
+        if (keys?.has(key)) return key
+        keys?.add(key)
+        keyComes = false
+      }
+      at = end
+    }
+  }
+  return null
+}
+
+function endOfString(text: string, start: number): number {
+  for (let at = start + 1; ; at++) {
+    if (text[at] === '\\') at++
+    else if (text[at] === '"') return at
+  }
 }

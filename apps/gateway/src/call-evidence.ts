@@ -1,0 +1,97 @@
+import { createHash } from 'node:crypto'
+import type { RequestId, ZoneId } from '@caracal/core'
+import type { CallFacts, CallVerdict } from '@caracal/enforcement'
+import type { EventDraft } from '@caracal/streams'
+import type { Outcome } from './forward.ts'
+
+/** What the request itself adds to its evidence. */
+export type CallRequest = {
+  readonly requestId: RequestId
+  readonly clientRequestId: string | undefined
+  readonly traceId: string | undefined
+  /** Query and the part of the body that a rule could read. */
+  readonly shown: { readonly query: string; readonly body: Buffer | null }
+}
+
+/**
+ * Evidence of what was decided about a call. Null while no mandate is proven: such a refusal belongs to no zone's ledger, because
+ * anybody could name any zone; it is counted in the metrics.
+ */
+export function decisionEvent(verdict: CallVerdict, request: CallRequest): EventDraft | null {
+  const { facts } = verdict
+  const zone = facts.mandate?.claims.zone
+  if (zone === undefined) return null
+  const type = verdict.decision === 'allow' ? 'call.allowed' : verdict.decision === 'hold' ? 'call.held' : 'call.refused'
+  return {
+    ...subjectOf(zone, facts, request),
+    type,
+    decision: verdict.decision,
+    ...(verdict.decision === 'allow'
+      ? { details: { revocation_position: verdict.revocationPosition } }
+      : { reason: verdict.refusal.reason }),
+  }
+}
+
+/** Evidence that an allowed call could not go out after all. */
+export function refusedLater(facts: CallFacts, request: CallRequest, reason: EventDraft['reason']): EventDraft {
+  return {
+    ...subjectOf(facts.mandate.claims.zone, facts, request),
+    type: 'call.refused',
+    decision: 'deny',
+    ...(reason === undefined ? {} : { reason }),
+  }
+}
+
+/** Evidence of how a forwarded call ended. */
+export function outcomeEvent(facts: CallFacts, request: CallRequest, outcome: Outcome): EventDraft {
+  const { interrupted, ...rest } = outcome
+  return {
+    ...subjectOf(facts.mandate.claims.zone, facts, request),
+    type: 'call.finished',
+    outcome: { ...rest, ...(interrupted === undefined ? {} : { interrupted }) },
+  }
+}
+
+function subjectOf(zone: ZoneId, facts: Partial<CallFacts>, request: CallRequest): Omit<EventDraft, 'type'> {
+  const { mandate, resource, match, decision, zone: state } = facts
+  const claims = mandate?.claims
+  const policy = state?.policy
+  return {
+    zone,
+    request_id: request.requestId,
+    ...(request.clientRequestId === undefined ? {} : { client_request_id: request.clientRequestId }),
+    ...(request.traceId === undefined ? {} : { trace_id: request.traceId }),
+    ...(claims === undefined
+      ? {}
+      : {
+          actor: {
+            application: claims.client_id,
+            ...(claims.sub === claims.client_id ? {} : { subject: claims.sub }),
+            ...(claims.ses === undefined ? {} : { sessions: claims.ses }),
+            ...(claims.dlg === undefined ? {} : { delegations: claims.dlg }),
+          },
+          mandate: { jti: claims.jti, txn: claims.txn, expiry: claims.exp, ...(claims.mnd === undefined ? {} : { parents: claims.mnd }) },
+        }),
+    ...(resource === undefined ? {} : { resource: resource.identifier }),
+    ...(facts.call === undefined
+      ? {}
+      : {
+          operation: {
+            method: facts.call.method,
+            path: facts.call.path.raw,
+            ...(match === undefined || match.template === null ? {} : { template: match.template }),
+            ...argumentsDigest(facts, request),
+          },
+        }),
+    ...(match === undefined ? {} : { scopes: [match.scope] }),
+    ...(policy?.kind === 'active' && decision !== undefined ? { policy: { set_version: policy.setVersion, rules: decision.rules } } : {}),
+  }
+}
+
+/** A digest of the arguments when a rule read them: what was decided on can be shown later without being kept. */
+function argumentsDigest(facts: Partial<CallFacts>, { shown }: CallRequest): { arguments?: string } {
+  if (!(facts.callReads ?? []).some((read) => read === 'operation.query' || read === 'operation.body')) return {}
+  const digest = createHash('sha256').update(`${shown.query}\n`)
+  if (shown.body !== null) digest.update(shown.body)
+  return { arguments: digest.digest('hex') }
+}

@@ -1,0 +1,52 @@
+import { defineConfiguration, serviceSettings, setting, type Values } from '@caracal/service'
+
+const settings = {
+  ...serviceSettings(8081),
+  STS_URL: setting.url({ meaning: 'Where the STS is: configuration, revocations and credentials come from it.' }),
+  STREAMS_DRIVER: setting.oneOf(['redis', 'postgres'], { meaning: 'What carries the streams.', default: 'redis' }),
+  REDIS_URL: setting.url({
+    meaning: 'Where Redis is, for STREAMS_DRIVER=redis.',
+    schemes: ['redis', 'rediss'],
+    credentials: true,
+    secret: true,
+    optional: true,
+  }),
+  STREAMS_HMAC_KEY: setting.key({ meaning: 'Authenticates messages on the streams.' }),
+  AUDIT_HMAC_KEY: setting.key({ meaning: 'Authenticates evidence on its way to the ledger.' }),
+  GATEWAY_STS_HMAC_KEY: setting.key({ meaning: 'Signs calls to the STS and encrypts the secrets in them.' }),
+  GATEWAY_BASE_DOMAIN: setting.string({
+    meaning: 'Requests to {resource name}.<this domain> are routed by host; unset = off.',
+    optional: true,
+  }),
+  UPSTREAM_HOST_ALLOWLIST: setting.list({
+    meaning: 'Hosts the Gateway may call at all, `.example.com` for everything below; empty = those of registered resources.',
+    default: [],
+  }),
+  MAX_REQUEST_BYTES: setting.integer({
+    meaning: 'Largest body of any request, whatever its resource allows.',
+    min: 0,
+    max: 1024 ** 3,
+    default: 1024 ** 3,
+  }),
+  MAX_CONNECTIONS: setting.integer({ meaning: 'Open client connections at most.', min: 1, max: 1_000_000, default: 10_000 }),
+  SPOOL_DIR: setting.string({ meaning: 'Directory of the evidence spool.', default: './spool' }),
+  EVIDENCE: setting.oneOf(['write-ahead', 'async'], {
+    meaning: 'What an effect waits for: fsync in the spool, or nothing (dev only).',
+    default: 'write-ahead',
+  }),
+  REVOCATION_MAX_AGE: setting.duration({
+    meaning: 'Older proof of freshness than this and every call is refused.',
+    min: 2_000,
+    max: 60_000,
+    default: 5_000,
+  }),
+}
+
+/** The environment of the Gateway. */
+export const gatewayConfiguration = defineConfiguration(settings, (values) => {
+  const problems: { name: string; rule: string }[] = []
+  if (values.CARACAL_MODE !== 'dev' && values.EVIDENCE === 'async') problems.push({ name: 'EVIDENCE', rule: 'may be async in dev only' })
+  return problems
+})
+
+export type GatewayConfiguration = Values<typeof settings>

@@ -1,0 +1,324 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type Clock, type Refusal, type RequestId, type Result, refuse } from '@caracal/core'
+import { type CallDependencies, type CallFacts, type CallVerdict, decideCall } from '@caracal/enforcement'
+import { type Logger, parseJsonBody, parseTraceparent } from '@caracal/service'
+import { EvidenceUnavailable, type EvidenceWriter } from '@caracal/streams'
+import { type CallRequest, decisionEvent, outcomeEvent, refusedLater } from './call-evidence.ts'
+import type { CredentialCache } from './credential-cache.ts'
+import { forward } from './forward.ts'
+import { headersForUpstream } from './header-hygiene.ts'
+import { type Handle, sendRefusal } from './http-server.ts'
+import { type Injected, injectCredential } from './inject-credential.ts'
+import type { LiveCalls } from './live-calls.ts'
+import type { GatewayMetrics } from './metrics.ts'
+import { presentedMandate } from './present-mandate.ts'
+import { checkDeclaredLength, checkForm } from './request-form.ts'
+import { parseRequestTarget } from './request-target.ts'
+import { pickResource, type RoutedRequest, routeRequest } from './route-request.ts'
+import { hasBody, UploadBody, UploadError } from './upload-body.ts'
+import { type Lease, type Upstream, type UpstreamPools, upstreamOf } from './upstream-pools.ts'
+
+export type GatewayDesk = {
+  readonly calls: CallDependencies
+  readonly evidence: EvidenceWriter
+  readonly credentials: CredentialCache
+  readonly pools: UpstreamPools
+  readonly live: LiveCalls
+  readonly metrics: GatewayMetrics
+  readonly logger: Logger
+  readonly clock: Clock
+  /** Lower case; null when host routing is off. */
+  readonly baseDomain: string | null
+  readonly maxRequestBytes: number
+  /** Answers requests that name no resource: probes, version, 404. */
+  readonly ownRoutes: Handle
+}
+
+/** What conditions may see of a body. Bytes. */
+const MAX_SHOWN_BYTES = 64 * 1024
+/** Longest silence of an upload that is looked at before its resource is known. Milliseconds. */
+const UPLOAD_IDLE_MS = 30_000
+/** Headers that conditions may read: what says something about the content, never a credential. */
+const SHOWN_HEADERS = ['accept', 'accept-language', 'content-type', 'content-language', 'if-match', 'if-none-match', 'user-agent'] as const
+/** A caller's own request id is kept when it is short and printable. */
+const CLIENT_REQUEST_ID = /^[\x21-\x7e]{1,128}$/
+
+/**
+ * One request, from its first byte to its evidence: cheap refusals, routing, decision, credential, evidence, forwarding. What is
+ * refused after a single-use mandate was taken gives it back; nothing goes out before its evidence is durable (P-066, P-094).
+ */
+export function governCalls(desk: GatewayDesk): Handle {
+  return async (request, response, requestId) => {
+    const began = performance.now()
+    const routed = route(request, desk.baseDomain)
+    if (routed.ok && routed.value === null) return desk.ownRoutes(request, response, requestId)
+    const refuseWith = (refusal: Refusal) => {
+      desk.metrics.requests.inc({ outcome: 'deny', reason: refusal.reason })
+      answerRefusal(response, refusal, requestId, 'deny')
+    }
+    if (!routed.ok) return refuseWith(routed)
+    const form = checkForm(request)
+    if (!form.ok) return refuseWith(form)
+    const declared = checkDeclaredLength(request, desk.maxRequestBytes)
+    if (!declared.ok) return refuseWith(declared)
+    const token = presentedMandate(request.rawHeaders)
+    if (!token.ok) return refuseWith(token)
+    await new Call(desk, { request, response, requestId, began, target: routed.value as RoutedRequest }).run(token.value)
+  }
+}
+
+function route(request: IncomingMessage, baseDomain: string | null): Result<RoutedRequest | null> {
+  const target = parseRequestTarget(request.url ?? '')
+  if (!target.ok) return target
+  return routeRequest({ target: target.value, rawHeaders: request.rawHeaders, baseDomain })
+}
+
+function answerRefusal(response: ServerResponse, refusal: Refusal, requestId: RequestId, decision: 'deny' | 'hold'): void {
+  sendRefusal(response, refusal, requestId, { 'x-caracal-decision': decision })
+}
+
+type Incoming = {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly requestId: RequestId
+  readonly began: number
+  readonly target: RoutedRequest
+}
+
+/** What is ready to go out. */
+type Prepared = { readonly upstream: Upstream; readonly lease: Lease; readonly injected: Injected }
+
+/** One governed call. Its state is what has been read and taken so far. */
+class Call {
+  readonly #desk: GatewayDesk
+  readonly #in: Incoming
+  readonly #limits: { maxBytes: number; idleMs: number }
+  readonly #body: UploadBody | null
+  #shownBody: Buffer | null = null
+
+  constructor(desk: GatewayDesk, incoming: Incoming) {
+    const { request, response } = incoming
+    this.#desk = desk
+    this.#in = incoming
+    // The resource's own limits are set as soon as it is known.
+    this.#limits = { maxBytes: desk.maxRequestBytes, idleMs: UPLOAD_IDLE_MS }
+    const onStart = request.headers.expect === undefined ? undefined : () => response.writeContinue()
+    this.#body = hasBody(request) ? new UploadBody(request, this.#limits, onStart) : null
+  }
+
+  async run(token: string): Promise<void> {
+    const verdict = await this.#decide(token)
+    if (!('decision' in verdict)) return this.#refuse(verdict)
+    if (verdict.decision !== 'allow') return this.#refuseDecided(verdict)
+    const { facts } = verdict
+    const prepared = await this.#prepare(facts)
+    if (!prepared.ok) return this.#takeBack(verdict, prepared)
+    const { lease } = prepared.value
+    try {
+      await this.#desk.evidence.record(this.#event(decisionEvent(verdict, this.#shown())))
+    } catch (error) {
+      lease.release()
+      if (!(error instanceof EvidenceUnavailable)) throw error
+      await verdict.release()
+      return this.#refuse(refuse('evidence_unavailable'))
+    }
+    const last = this.#stillStands(facts)
+    if (!last.ok) {
+      lease.release()
+      return this.#takeBack(verdict, last)
+    }
+    this.#forward(verdict, prepared.value)
+  }
+
+  async #decide(token: string): Promise<CallVerdict | Refusal> {
+    const { request, requestId, target } = this.#in
+    const [first] = target.references
+    try {
+      return await decideCall(
+        {
+          requestId,
+          token,
+          route: { by: first.by, value: first.text },
+          method: request.method ?? '',
+          path: target.below,
+          query: queryOf(target.query),
+          headers: shownHeaders(request),
+          body: () => this.#readBody(),
+          peer: request.socket.remoteAddress ?? '',
+        },
+        this.#desk.calls,
+      )
+    } catch (error) {
+      if (error instanceof UploadError) return refuse(error.reason)
+      throw error
+    }
+  }
+
+  /** The body for conditions: null when there is none, undefined when it is not JSON or too large to be looked at. */
+  async #readBody(): Promise<unknown> {
+    if (this.#body === null) return null
+    const { bytes, complete } = await this.#body.peek(MAX_SHOWN_BYTES + 1)
+    this.#shownBody = bytes
+    if (!complete || bytes.length > MAX_SHOWN_BYTES) return undefined
+    if (!/^application\/(?:[a-z0-9.+-]+\+)?json\s*(?:;|$)/i.test(this.#in.request.headers['content-type'] ?? '')) return undefined
+    const parsed = parseJsonBody(bytes)
+    return parsed.ok ? parsed.value : undefined
+  }
+
+  /** Everything that can still fail and has no effect: the resource's limits, its upstream, the credential, a connection's place. */
+  async #prepare(facts: CallFacts): Promise<Result<Prepared>> {
+    const { request, target } = this.#in
+    const { resource, zone } = facts
+    this.#limits.maxBytes = Math.min(resource.maxBodyBytes, this.#desk.maxRequestBytes)
+    this.#limits.idleMs = resource.timeouts.idle * 1000
+    const declared = checkDeclaredLength(request, this.#limits.maxBytes)
+    if (!declared.ok) return declared
+    const meant = pickResource(target, {
+      byIdentifier: (identifier) => zone.resourcesByIdentifier.get(identifier),
+      byName: (name) => zone.resourcesByName.get(name),
+    })
+    if (!meant.ok) return meant
+    const upstream = upstreamOf(resource)
+    if (!upstream.ok) return upstream
+    const injected = await this.#inject(facts, upstream.value)
+    if (!injected.ok) return injected
+    const lease = this.#desk.pools.lease(upstream.value)
+    if (!lease.ok) return lease
+    return { ok: true, value: { upstream: upstream.value, lease: lease.value, injected: injected.value } }
+  }
+
+  async #inject({ resource, zone }: CallFacts, upstream: Upstream): Promise<Result<Injected>> {
+    const { target, request } = this.#in
+    const outgoing = {
+      protocol: upstream.protocol,
+      host: upstream.host,
+      path: target.below.raw,
+      query: target.query,
+      headers: headersForUpstream(request.rawHeaders),
+    }
+    if (resource.provider === null) return injectCredential(outgoing, null, null, this.#desk.clock())
+    const provider = zone.providers.get(resource.provider)
+    // A provider that is gone is no permission to go without one (P-077).
+    if (provider === undefined) return refuse('credential_unavailable')
+    const credential = await this.#desk.credentials.get(provider, resource, upstream.host)
+    if (!credential.ok) return credential
+    return injectCredential(outgoing, provider, credential.value.secret, this.#desk.clock())
+  }
+
+  /** What was revoked, or went stale, while credential and evidence were awaited. */
+  #stillStands(facts: CallFacts): Result<null> {
+    const { view } = this.#desk.calls
+    if (view.unfit() !== null) return refuse('revocation_view_stale')
+    return view.isRevoked(this.#cutBy(facts)) === null ? { ok: true, value: null } : refuse('token_revoked')
+  }
+
+  #cutBy({ cutBy, resource }: CallFacts): readonly string[] {
+    return resource.provider === null ? cutBy : [...cutBy, resource.provider]
+  }
+
+  #forward(verdict: Extract<CallVerdict, { decision: 'allow' }>, { upstream, lease, injected }: Prepared): void {
+    const { request, response, requestId, target, began } = this.#in
+    const { facts, expiresAt } = verdict
+    const { resource } = facts
+    const path = `${upstream.base}${target.below.raw}${injected.query}`
+    this.#desk.metrics.requests.inc({ outcome: 'allow', reason: '' })
+    this.#desk.metrics.overheadSeconds.observe((performance.now() - began) / 1000)
+    const exchange = forward({
+      request,
+      response,
+      lease,
+      body: this.#body,
+      path,
+      host: upstream.host,
+      headers: injected.headers,
+      secrets: injected.secrets,
+      place: {
+        requestUrl: `${upstream.origin}${path}`,
+        upstreamOrigin: upstream.origin,
+        upstreamBase: upstream.base,
+        gatewayBase: target.base,
+      },
+      timeouts: resource.timeouts,
+      added: ['X-Request-Id', requestId, 'X-Caracal-Decision', 'allow'],
+      refuse: (refusal) => {
+        this.#desk.metrics.requests.inc({ outcome: 'error', reason: refusal.reason })
+        sendRefusal(response, refusal, requestId, { 'x-caracal-decision': 'allow' })
+      },
+    })
+    const remove = this.#desk.live.add({ ids: this.#cutBy(facts), endsAt: expiresAt * 1000, cut: exchange.cut })
+    void exchange.done.then((outcome) => {
+      remove()
+      this.#note(this.#event(outcomeEvent(facts, this.#shown(), outcome)))
+    })
+  }
+
+  /** Evidence of what has no effect, or has had it: it is not waited for, and its failure is said aloud. */
+  #note(event: Parameters<EvidenceWriter['record']>[0]): void {
+    this.#desk.evidence
+      .record(event)
+      .catch((error: unknown) => this.#desk.logger.error({ err: error, type: event.type }, 'evidence could not be recorded'))
+  }
+
+  async #refuseDecided(verdict: Exclude<CallVerdict, { decision: 'allow' }>): Promise<void> {
+    const event = decisionEvent(verdict, this.#shown())
+    if (event !== null) this.#note(event)
+    const { approval, refusal, decision } = verdict
+    this.#desk.metrics.requests.inc({ outcome: decision, reason: refusal.reason })
+    const told = approval === undefined ? refusal : { ...refusal, data: { ...refusal.data, approval: { tier: approval.tier } } }
+    this.#end(told, decision)
+  }
+
+  /** An allowed call that cannot go out: a single-use mandate is given back, and the evidence says why. */
+  async #takeBack(verdict: Extract<CallVerdict, { decision: 'allow' }>, refusal: Refusal): Promise<void> {
+    await verdict.release()
+    this.#note(refusedLater(verdict.facts, this.#shown(), refusal.reason))
+    this.#refuse(refusal)
+  }
+
+  #refuse(refusal: Refusal): void {
+    this.#desk.metrics.requests.inc({ outcome: 'error', reason: refusal.reason })
+    this.#end(refusal, 'deny')
+  }
+
+  #end(refusal: Refusal, decision: 'deny' | 'hold'): void {
+    this.#body?.destroy()
+    answerRefusal(this.#in.response, refusal, this.#in.requestId, decision)
+  }
+
+  #event(event: ReturnType<typeof decisionEvent>) {
+    if (event === null) throw new Error('an allowed call has no mandate')
+    return event
+  }
+
+  #shown(): CallRequest {
+    const { request, requestId, target } = this.#in
+    const own = request.headers['x-request-id']
+    return {
+      requestId,
+      clientRequestId: typeof own === 'string' && CLIENT_REQUEST_ID.test(own) ? own : undefined,
+      traceId: parseTraceparent(typeof request.headers.traceparent === 'string' ? request.headers.traceparent : undefined)?.traceId,
+      shown: { query: target.query, body: this.#shownBody },
+    }
+  }
+}
+
+/** Parameters of a query for conditions; one that stands more than once is a list. */
+function queryOf(query: string): Record<string, string | string[]> {
+  const found: Record<string, string | string[]> = {}
+  if (query.length < 2) return found
+  for (const [name, value] of new URLSearchParams(query)) {
+    const known = found[name]
+    if (known === undefined) found[name] = value
+    else found[name] = Array.isArray(known) ? [...known, value] : [known, value]
+  }
+  return found
+}
+
+function shownHeaders(request: IncomingMessage): Record<string, string | readonly string[]> {
+  const found: Record<string, string | readonly string[]> = {}
+  for (const name of SHOWN_HEADERS) {
+    const values = request.headersDistinct[name]
+    if (values !== undefined) found[name] = values.length === 1 ? (values[0] ?? '') : values
+  }
+  return found
+}

@@ -1,0 +1,39 @@
+import type { Metrics } from '@caracal/service'
+
+/** Every family that only the Gateway has. */
+export function gatewayMetrics(
+  metrics: Metrics,
+  now: {
+    readonly zones: () => number
+    readonly verified: () => number
+    readonly revocations: () => number
+    readonly fresh: () => boolean
+    readonly evidenceWritable: () => boolean
+    readonly live: () => number
+    readonly upstreams: () => number
+    readonly credentials: () => number
+  },
+) {
+  const gauge = (name: string, help: string, value: () => number) => {
+    metrics.gauge(name, help, [], (own) => own.set(value()))
+  }
+  gauge('caracal_zones_loaded', 'Zones in memory.', now.zones)
+  gauge('caracal_verified_mandates', 'Verified mandates in memory.', now.verified)
+  gauge('caracal_revocation_view_entries', 'Revoked ids in the view of this replica.', now.revocations)
+  gauge('caracal_revocation_view_fresh', '1 when the view can vouch for what is not revoked.', () => (now.fresh() ? 1 : 0))
+  gauge('caracal_evidence_writable', '1 when evidence can be made durable.', () => (now.evidenceWritable() ? 1 : 0))
+  gauge('caracal_gateway_live_calls', 'Forwarded calls in flight.', now.live)
+  gauge('caracal_gateway_upstreams', 'Upstreams with a connection pool.', now.upstreams)
+  gauge('caracal_gateway_credentials', 'Upstream credentials in memory.', now.credentials)
+  return {
+    requests: metrics.counter('caracal_gateway_requests_total', 'Calls by how they were decided and why.', ['outcome', 'reason']),
+    overheadSeconds: metrics.histogram(
+      'caracal_gateway_overhead_seconds',
+      'Time from the request to its forwarding: verification, decision, evidence.',
+      [],
+      [0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1],
+    ),
+  } as const
+}
+
+export type GatewayMetrics = ReturnType<typeof gatewayMetrics>
