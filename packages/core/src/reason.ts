@@ -27,6 +27,7 @@ const entries = {
   missing_parameter: { status: 400, title: 'A parameter is missing', oauth: 'invalid_request' },
   validation_failed: { status: 422, title: 'Something in the request cannot be accepted', oauth: 'invalid_request' },
   body_too_large: { status: 413, title: 'The body is larger than allowed', oauth: 'invalid_request' },
+  request_timeout: { status: 408, title: 'The request did not arrive in time', oauth: 'invalid_request' },
   headers_too_large: { status: 431, title: 'The headers are larger than allowed', oauth: 'invalid_request' },
   unsupported_media_type: { status: 415, title: 'The content type is not accepted here', oauth: 'invalid_request' },
   method_not_allowed: { status: 405, title: 'The method is not accepted here', oauth: 'invalid_request' },

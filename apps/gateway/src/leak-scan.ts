@@ -1,0 +1,68 @@
+/** How much of a body is looked through (P-070). */
+export const SCANNED_BYTES = 64 * 1024
+
+/** Shorter texts stand in ordinary content by chance. */
+const MIN_SECRET_BYTES = 8
+
+/**
+ * What passes of a chunk now. `held` bytes at its end could be the beginning of a secret: they wait for the next chunk,
+ * so that a secret split over chunks never gets out, and everything else passes without delay.
+ */
+export type Scanned = { readonly leaked: true } | { readonly leaked: false; readonly pass: readonly Buffer[] }
+
+/** Looks for injected credentials in what an upstream sends back. One for each response. */
+export class LeakScan {
+  readonly #needles: readonly Buffer[]
+  readonly #texts: readonly string[]
+  #scanned = 0
+  #held: Buffer | null = null
+
+  constructor(secrets: readonly string[]) {
+    this.#texts = [...new Set(secrets)].filter((secret) => Buffer.byteLength(secret) >= MIN_SECRET_BYTES)
+    this.#needles = this.#texts.map((text) => Buffer.from(text, 'utf8'))
+  }
+
+  /** Whether there is anything to look for. */
+  get active(): boolean {
+    return this.#needles.length > 0 && this.#scanned < SCANNED_BYTES
+  }
+
+  /** Whether a name or value of a flat header list contains a secret. */
+  inHeaders(raw: readonly string[]): boolean {
+    return this.#texts.some((secret) => raw.some((text) => text.includes(secret)))
+  }
+
+  /** Takes the next chunk of the body. */
+  take(chunk: Buffer): Scanned {
+    if (!this.active) return { leaked: false, pass: this.#release(chunk) }
+    const text = this.#held === null ? chunk : Buffer.concat([this.#held, chunk])
+    this.#held = null
+    this.#scanned += chunk.length
+    if (this.#needles.some((needle) => text.includes(needle))) return { leaked: true }
+    const hold = this.#scanned < SCANNED_BYTES ? longestBeginning(text, this.#needles) : 0
+    if (hold === 0) return { leaked: false, pass: [text] }
+    this.#held = text.subarray(text.length - hold)
+    return { leaked: false, pass: hold === text.length ? [] : [text.subarray(0, text.length - hold)] }
+  }
+
+  /** What was held when the body ended. */
+  finish(): Buffer | null {
+    const held = this.#held
+    this.#held = null
+    return held
+  }
+
+  #release(chunk: Buffer): readonly Buffer[] {
+    const held = this.finish()
+    return held === null ? [chunk] : [held, chunk]
+  }
+}
+
+/** Length of the longest end of `text` that is the beginning of a needle. */
+function longestBeginning(text: Buffer, needles: readonly Buffer[]): number {
+  let longest = 0
+  for (const needle of needles)
+    for (let length = Math.min(needle.length - 1, text.length); length > longest; length--)
+      if (text.compare(needle, 0, length, text.length - length) === 0) longest = length
+  return longest
+}

@@ -1,0 +1,35 @@
+import type { IncomingMessage } from 'node:http'
+import { ok, type Result, refuse } from '@caracal/core'
+
+/** What is checked before anything is looked up: the cheapest refusals come first (P-066). */
+export type FormRefusal = 'invalid_request' | 'method_not_allowed' | 'not_implemented'
+
+/** Methods that go upstream; `Allow` of a 405. */
+export const FORWARDED_METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
+
+/**
+ * Refuses what is never forwarded: TRACE and CONNECT (P-070), protocols that are not spoken yet (P-072), and a request
+ * without exactly one Host. `Upgrade: h2c` is an offer that a server may ignore (RFC 9110 §7.8), and clients make it by
+ * default, so it is ignored; every other upgrade asks for something that would be missed.
+ */
+export function checkForm(request: IncomingMessage): Result<null, FormRefusal> {
+  const { method = '', headers } = request
+  if (method === 'TRACE' || method === 'CONNECT' || method === 'TRACK') return refuse('method_not_allowed')
+  const upgrades = (headers.upgrade ?? '').split(',').map((name) => name.trim().toLowerCase())
+  if (upgrades.some((name) => name !== '' && name !== 'h2c'))
+    return refuse('not_implemented', 'upgrades such as WebSocket are not supported')
+  if (/^application\/grpc(?:\+|;|$)/i.test(headers['content-type'] ?? '')) return refuse('not_implemented', 'gRPC is not supported')
+  if (headers.trailer !== undefined) return refuse('not_implemented', 'trailers of requests are not supported')
+  const hosts = request.rawHeaders.filter((text, at) => at % 2 === 0 && text.toLowerCase() === 'host').length
+  if (hosts > 1 || (hosts === 0 && request.httpVersion !== '1.0')) return refuse('invalid_request', 'exactly one Host is required')
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && coding.trim().toLowerCase() !== 'chunked')
+    return refuse('not_implemented', 'the transfer coding is not supported')
+  return ok(null)
+}
+
+/** A body that says itself that it is too large is refused before any work (P-067). */
+export function checkDeclaredLength(request: IncomingMessage, maxBytes: number): Result<null, 'body_too_large'> {
+  const declared = Number(request.headers['content-length'] ?? 0)
+  return declared > maxBytes ? refuse('body_too_large', `at most ${maxBytes} bytes`) : ok(null)
+}
