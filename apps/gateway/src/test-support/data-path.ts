@@ -166,9 +166,9 @@ export async function startDataPath(options: DataPathOptions): Promise<DataPath>
 export type TestServer = { readonly port: number; readonly url: string; close(): Promise<void> }
 
 /** A real HTTP upstream on loopback. */
-export async function startUpstream(listener: RequestListener): Promise<TestServer> {
+export async function startUpstream(listener: RequestListener, onPort = 0): Promise<TestServer> {
   const server = createServer({ requireHostHeader: false }, listener)
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>((resolve) => server.listen(onPort, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo
   return {
     port,
