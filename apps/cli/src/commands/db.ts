@@ -48,23 +48,21 @@ export async function dbMigrateUp({ output, env }: CommandContext): Promise<void
   })
 }
 
-/** Exit code 0 when current, 3 when migrations are pending. */
+/** Exit code 0 when current, 3 when migrations are pending, 4 when the schema is not one that this version runs with. */
 export async function dbStatus({ output, env }: CommandContext): Promise<void> {
   await withDatabase(env, async (database) => {
-    const rows = await migrationStatus(database)
-    if (output.json) output.line(JSON.stringify({ migrations: rows }))
+    const migrations = await migrationStatus(database)
+    if (output.json) output.line(JSON.stringify({ migrations }))
     else {
-      for (const line of table(
-        ['migration', 'state', 'applied'],
-        rows.map((row) => [
-          row.name,
-          row.appliedAt === null ? 'pending' : 'applied',
-          row.appliedAt === null ? '-' : new Date(row.appliedAt).toISOString(),
-        ]),
-      ))
-        output.line(line)
+      const rows = migrations.map(({ name, state, appliedAt }) => [
+        name,
+        state,
+        appliedAt === null ? '-' : new Date(appliedAt).toISOString(),
+      ])
+      for (const line of table(['migration', 'state', 'applied'], rows)) output.line(line)
     }
-    if (rows.some((row) => row.appliedAt === null)) process.exitCode = 3
+    if (migrations.some(({ state }) => state === 'changed' || state === 'unknown')) process.exitCode = 4
+    else if (migrations.some(({ state }) => state === 'pending')) process.exitCode = 3
   })
 }
 
