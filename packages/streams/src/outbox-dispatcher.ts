@@ -1,0 +1,248 @@
+import { STREAMS, type StreamName } from '@caracal/core'
+import { type Database, OUTBOX_CHANNEL } from '@caracal/postgres'
+import { sql } from 'kysely'
+import { backoff, pause } from './pause.ts'
+import type { StreamLogger } from './stream-logger.ts'
+import type { Streams } from './streams.ts'
+
+export type OutboxDispatcherOptions = {
+  readonly database: Database
+  readonly streams: Streams
+  readonly logger: StreamLogger
+  /** Name of this dispatcher in its messages. */
+  readonly producer: string
+  readonly timing?: Partial<OutboxTiming>
+}
+
+/** Milliseconds. */
+export type OutboxTiming = {
+  /** For how long a claim keeps other dispatchers away; what a dispatcher that died had claimed goes to others then. */
+  readonly leaseMs: number
+  readonly firstRetryMs: number
+  readonly mostRetryMs: number
+  /** Longest time between two looks, also without a notification. */
+  readonly lookMs: number
+}
+
+export type OutboxHealth = { readonly pending: number; readonly oldestSeconds: number; readonly dead: number }
+
+export type OutboxDispatcher = {
+  health(): Promise<OutboxHealth>
+  /** Finishes what it has claimed; the rest waits for the next dispatcher. */
+  stop(): Promise<void>
+}
+
+type Row = { readonly id: number; readonly stream: string; readonly aggregate: string; readonly payload: string; readonly attempts: number }
+type Failed = {
+  readonly row: Row
+  readonly error: unknown /** The first of its lane decides when the lane comes again. */
+  readonly pauseMs: number
+}
+
+const BATCH = 500
+/** One claim at a time, so that no two dispatchers hold rows of one aggregate. "caracalO" as a 64-bit number. */
+const CLAIM_LOCK = (0x63617261n * 2n ** 32n + 0x63616c4fn).toString()
+const TIMING: OutboxTiming = { leaseMs: 30_000, firstRetryMs: 100, mostRetryMs: 60_000, lookMs: 1_000 }
+
+/**
+ * Publishes what transactions left in the outbox: in order per stream and aggregate, pipelined, at least once, for ever. Only
+ * what can never be published is dead. Any number of dispatchers may run (P-116).
+ */
+export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxDispatcher {
+  const { database, streams, logger, producer } = options
+  const timing = { ...TIMING, ...options.timing }
+  const stopping = new AbortController()
+  const { signal } = stopping
+  let notified = false
+  let wake: () => void = () => {}
+
+  function notice(): void {
+    notified = true
+    wake()
+  }
+
+  async function publish(rows: readonly Row[]): Promise<Failed[]> {
+    const lanes = Map.groupBy(rows, (row) => (kindOf(row) === 'work' ? row.stream : `${row.stream}\0${row.aggregate}`))
+    const failed = await Promise.all([...lanes.values()].map((lane) => (kindOf(lane[0]) === 'work' ? append(lane) : publishInTurn(lane))))
+    return failed.flat()
+  }
+
+  /** One lane of a work stream: everything in one go, and if that fails, all of it again. */
+  async function append(lane: readonly Row[]): Promise<Failed[]> {
+    try {
+      await streams.append(
+        'caracal.audit.events',
+        lane.map(({ aggregate, payload }) => ({ partition: aggregate, payload })),
+      )
+      await finish(lane)
+      return []
+    } catch (error) {
+      return failure(lane, error)
+    }
+  }
+
+  /** One aggregate of a broadcast stream: the rest waits for the one that fails. */
+  async function publishInTurn(lane: readonly Row[]): Promise<Failed[]> {
+    let done = 0
+    try {
+      for (const row of lane) {
+        await streams.publish(row.stream as Parameters<Streams['publish']>[0], row.payload)
+        done += 1
+      }
+      await finish(lane)
+      return []
+    } catch (error) {
+      await finish(lane.slice(0, done)).catch(() => {}) // then they are published once more
+      return failure(lane.slice(done), error)
+    }
+  }
+
+  function failure(rows: readonly Row[], error: unknown): Failed[] {
+    const pauseMs = backoff(rows[0]?.attempts ?? 0, timing.firstRetryMs, timing.mostRetryMs)
+    return rows.map((row) => ({ row, error, pauseMs }))
+  }
+
+  async function finish(rows: readonly Row[]): Promise<void> {
+    if (rows.length > 0) await sql`DELETE FROM outbox WHERE id = ANY (${rows.map((row) => row.id)}::bigint[])`.execute(database.query)
+  }
+
+  async function postpone(failed: readonly Failed[], storeIsAway: boolean): Promise<void> {
+    await sql`
+      UPDATE outbox SET attempts = attempts + 1, available_at = statement_timestamp() + pause * interval '1 millisecond'
+      FROM unnest(
+        ${failed.map(({ row }) => row.id)}::bigint[], ${failed.map(({ pauseMs }) => (storeIsAway ? 0 : pauseMs))}::float8[]
+      ) AS again (failed, pause)
+      WHERE id = failed`.execute(database.query)
+  }
+
+  async function answers(): Promise<boolean> {
+    try {
+      await streams.ping()
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  /** While the store is away nobody's patience is used up: a revocation must not wait once it is back (P-175). */
+  async function waitForStore(): Promise<void> {
+    for (let attempt = 0; !signal.aborted && !(await answers()); attempt += 1) await pause(backoff(attempt, 50, 500), signal)
+  }
+
+  async function bury(rows: readonly Row[]): Promise<void> {
+    if (rows.length === 0) return
+    logger.error({ producer, ids: rows.map((row) => row.id) }, 'messages of the outbox can never be published')
+    await sql`UPDATE outbox SET dead_at = now(), dead_reason = 'the stream does not exist or the payload is empty'
+      WHERE id = ANY (${rows.map((row) => row.id)}::bigint[])`.execute(database.query)
+  }
+
+  /** Returns whether there may be more. */
+  async function round(): Promise<boolean> {
+    const rows = await claim(database, timing.leaseMs)
+    await bury(rows.filter((row) => !isDecodable(row)))
+    const failed = await publish(rows.filter(isDecodable))
+    const [first] = failed
+    if (!first) return rows.length === BATCH
+    const storeIsAway = !(await answers())
+    logger.warn(
+      { err: first.error, producer, messages: failed.length },
+      'messages of the outbox could not be published; they are tried again',
+    )
+    await postpone(failed, storeIsAway)
+    if (storeIsAway) await waitForStore()
+    return storeIsAway
+  }
+
+  async function run(): Promise<void> {
+    for (let failures = 0; !signal.aborted; ) {
+      try {
+        notified = false
+        while (!signal.aborted && (await round())) {}
+        failures = 0
+        if (!notified) await idle()
+      } catch (error) {
+        if (failures === 0) logger.warn({ err: error, producer }, 'the outbox cannot be read; trying again')
+        await pause(backoff(failures, 100, 5_000), signal)
+        failures += 1
+      }
+    }
+  }
+
+  function idle(): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer)
+        wake = () => {}
+        resolve()
+      }
+      const timer = setTimeout(done, timing.lookMs).unref()
+      wake = done
+      if (signal.aborted) done()
+    })
+  }
+
+  async function listen(): Promise<(() => Promise<void>) | undefined> {
+    for (let attempt = 0; !signal.aborted; attempt += 1) {
+      try {
+        return await database.listen(OUTBOX_CHANNEL, notice, notice)
+      } catch (error) {
+        if (attempt === 0) logger.warn({ err: error, producer }, 'notifications of Postgres cannot be had; the outbox is read each second')
+        await pause(backoff(attempt, 200, 5_000), signal)
+      }
+    }
+    return undefined
+  }
+
+  const listening = listen()
+  const ended = run()
+  return {
+    health: () => outboxHealth(database),
+    stop: async () => {
+      stopping.abort()
+      notice()
+      await ended
+      await (await listening)?.().catch(() => {})
+    },
+  }
+}
+
+/**
+ * Leases the next rows, oldest first. A row waits while an earlier one of its stream and aggregate is leased or paused, so
+ * order holds whoever publishes. The statement is all that a transaction covers: nothing is locked while publishing.
+ */
+async function claim(database: Database, leaseMs: number): Promise<readonly Row[]> {
+  const rows = await database.transaction(async (tx) => {
+    await sql`SELECT pg_advisory_xact_lock(${CLAIM_LOCK}::bigint)`.execute(tx)
+    const found = await sql<Row>`
+      UPDATE outbox SET available_at = statement_timestamp() + ${leaseMs} * interval '1 millisecond'
+      WHERE id IN (
+        SELECT id FROM outbox candidate
+        WHERE dead_at IS NULL AND available_at <= statement_timestamp() AND NOT EXISTS (
+          SELECT FROM outbox earlier
+          WHERE earlier.stream = candidate.stream AND earlier.aggregate = candidate.aggregate AND earlier.dead_at IS NULL
+            AND earlier.id < candidate.id AND earlier.available_at > statement_timestamp()
+        )
+        ORDER BY id LIMIT ${BATCH}
+      )
+      RETURNING id, stream, aggregate, payload, attempts`.execute(tx)
+    return found.rows
+  })
+  return rows.toSorted((a, b) => a.id - b.id)
+}
+
+/** What waits, for how long the oldest has waited, and what can never be published. */
+export async function outboxHealth(database: Database): Promise<OutboxHealth> {
+  const { rows } = await sql<OutboxHealth>`
+    SELECT count(*) FILTER (WHERE dead_at IS NULL) AS pending, count(*) FILTER (WHERE dead_at IS NOT NULL) AS dead,
+           greatest(coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE dead_at IS NULL)), 0), 0)::float8 AS "oldestSeconds"
+    FROM outbox`.execute(database.query)
+  return rows[0] ?? { pending: 0, oldestSeconds: 0, dead: 0 }
+}
+
+function isDecodable(row: Row): boolean {
+  return kindOf(row) !== undefined && row.payload !== ''
+}
+
+function kindOf(row: Row | undefined): 'broadcast' | 'work' | undefined {
+  return row && Object.hasOwn(STREAMS, row.stream) ? STREAMS[row.stream as StreamName].kind : undefined
+}

@@ -1,0 +1,148 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { StreamLogger } from '../stream-logger.ts'
+import type { Streams } from '../streams.ts'
+import { AppendLog } from './append-log.ts'
+import { lockDirectory } from './directory-lock.ts'
+import { Drain } from './drain.ts'
+import { producerOf, recoverSegments } from './spool-files.ts'
+
+export type SpoolOptions = {
+  /** On the replay volume; made when it is missing. */
+  readonly dir: string
+  /** First part of the producer's name. */
+  readonly role: string
+  readonly streams: Streams
+  readonly logger: StreamLogger
+  /** What is sent for a number whose record cannot be read any more. */
+  readonly lost: (producer: string, seq: number) => string
+  /** Together the segments are never longer; bytes, 1 GiB unless said otherwise. */
+  readonly maxBytes?: number
+  /** Bytes after which a segment is followed by a new one, 8 MiB unless said otherwise. */
+  readonly segmentBytes?: number
+  /** Milliseconds after which what the ledger has not confirmed is looked for, 30 s unless said otherwise. */
+  readonly resendMs?: number
+}
+
+export type SpoolHealth = {
+  /** Records that the ledger has not confirmed. */
+  readonly records: number
+  /** Of these, records that the work stream does not have either. */
+  readonly unsent: number
+  /** Age of the oldest record that the work stream does not have. */
+  readonly oldestSeconds: number
+  /** Part of the space that is in use, 0 to 1. */
+  readonly usedRatio: number
+  readonly writeErrors: number
+  /** How often the volume was synchronised. */
+  readonly commits: number
+}
+
+/** Durable before the effect: what is appended survives the process, is sent while it runs, and stays until the ledger has it. */
+export type Spool = {
+  readonly producer: string
+  /**
+   * Makes a record with the next number of this producer and resolves when it is durable. `make` is called at once.
+   * @throws EvidenceUnavailable when the volume is full or cannot be written.
+   */
+  append(partition: string, make: (seq: number) => string): Promise<number>
+  /** The ledger holds everything up to and including `seq`. */
+  confirm(seq: number): void
+  writable(): boolean
+  health(): SpoolHealth
+  /** Lets nothing in any more, sends what it can within `ms`, gives the directory free. Returns how many records were not sent. */
+  close(ms: number): Promise<number>
+}
+
+const STREAM = 'caracal.audit.events'
+const REMEMBER_EVERY_MS = 5_000
+
+/** Opens the spool of a directory after whatever ended the process before. @throws Error when another process has the directory. */
+export async function openSpool(options: SpoolOptions): Promise<Spool> {
+  const { dir, role, streams, logger, segmentBytes = 8 * 1024 * 1024, maxBytes = 1024 * 1024 * 1024, resendMs = 30_000 } = options
+  await mkdir(dir, { recursive: true, mode: 0o700 })
+  const unlock = await lockDirectory(dir)
+  try {
+    const producer = await producerOf(dir, role)
+    const segments = await recoverSegments(dir, logger)
+    /** When records became durable, one entry a second at most, as long as they are not sent. */
+    const made: { upTo: number; readonly at: number }[] = segments.map(({ lastSeq, writtenAt }) => ({ upTo: lastSeq, at: writtenAt }))
+    const log = new AppendLog({ dir, segments, logger, segmentBytes, maxBytes, onDurable })
+    await log.open()
+    let confirmed = Math.max(log.firstSeq - 1, await rememberedConfirmation(dir, log.lastSeq))
+    let remembered = { seq: confirmed, at: Date.now() }
+    let dropping: Promise<void> = log.drop(confirmed)
+    const drain = new Drain({
+      log,
+      streams,
+      stream: STREAM,
+      logger,
+      confirmed: () => confirmed,
+      lost: (seq) => options.lost(producer, seq),
+      resendMs,
+    })
+
+    function onDurable(): void {
+      const now = Date.now()
+      const last = made.at(-1)
+      if (last && now - last.at < 1_000) last.upTo = log.lastSeq
+      else made.push({ upTo: log.lastSeq, at: now })
+      forget()
+      drain.notify()
+    }
+
+    function forget(): void {
+      const sent = log.lastSeq - drain.unsent
+      while (made[0] && made[0].upTo <= sent) made.shift()
+    }
+
+    /** Only saves sending twice what the ledger has; it may be old or missing. */
+    async function remember(): Promise<void> {
+      remembered = { seq: confirmed, at: Date.now() }
+      await writeFile(join(dir, 'confirmed'), String(confirmed)).catch(() => {})
+    }
+
+    return {
+      producer,
+      append: (partition, make) => log.append(partition, make),
+      confirm: (seq) => {
+        if (!Number.isSafeInteger(seq) || seq <= confirmed || seq > log.lastSeq) return
+        confirmed = seq
+        dropping = dropping
+          .then(() => log.drop(confirmed))
+          .then(() => (Date.now() - remembered.at > REMEMBER_EVERY_MS ? remember() : undefined))
+          .catch((error) => logger.warn({ err: error }, 'a segment of the spool could not be removed'))
+      },
+      writable: () => log.writable,
+      health: () => {
+        forget()
+        const [oldest] = made
+        return {
+          records: Math.max(0, log.lastSeq - confirmed),
+          unsent: drain.unsent,
+          oldestSeconds: oldest && drain.unsent > 0 ? Math.max(0, (Date.now() - oldest.at) / 1000) : 0,
+          usedRatio: log.bytes / maxBytes,
+          writeErrors: log.writeErrors,
+          commits: log.commits,
+        }
+      },
+      close: async (ms) => {
+        await log.close()
+        await drain.flush(ms)
+        await drain.stop()
+        await dropping
+        if (remembered.seq !== confirmed) await remember()
+        await unlock()
+        return drain.unsent
+      },
+    }
+  } catch (error) {
+    await unlock()
+    throw error
+  }
+}
+
+async function rememberedConfirmation(dir: string, lastSeq: number): Promise<number> {
+  const seq = Number(await readFile(join(dir, 'confirmed'), 'utf8').catch(() => '0'))
+  return Number.isSafeInteger(seq) && seq > 0 && seq <= lastSeq ? seq : 0
+}
