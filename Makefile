@@ -43,6 +43,10 @@ lint: install ## Lint and format, as CI sees them
 format: install ## Format and apply safe fixes
 	@biome check --write .
 
+.PHONY: reference
+reference: install ## Make docs/reference from the code again
+	@node docs/reference/generate.ts
+
 .PHONY: clean
 clean: ## Remove packages and the embedded state
 	@rm -rf node_modules .caracal

@@ -2,7 +2,7 @@ import type { ASTNode } from '@marcbachmann/cel-js'
 import { READABLE } from './readable.ts'
 
 /** Functions a condition may call, by number of arguments. No regular expressions, no time zones, no bindings. */
-const FUNCTIONS: Readonly<Record<string, number>> = {
+export const CONDITION_FUNCTIONS: Readonly<Record<string, number>> = {
   has: 1,
   size: 1,
   int: 1,
@@ -15,7 +15,7 @@ const FUNCTIONS: Readonly<Record<string, number>> = {
   type: 1,
 }
 
-const METHODS: Readonly<Record<string, number>> = {
+export const CONDITION_METHODS: Readonly<Record<string, number>> = {
   size: 0,
   contains: 1,
   startsWith: 1,
@@ -31,10 +31,10 @@ const METHODS: Readonly<Record<string, number>> = {
   getMilliseconds: 0,
 }
 
-const MACROS: Readonly<Record<string, number>> = { all: 2, exists: 2, exists_one: 2, filter: 2, map: 2 }
+export const CONDITION_MACROS: Readonly<Record<string, number>> = { all: 2, exists: 2, exists_one: 2, filter: 2, map: 2 }
 
 /** Steps of the evaluator (somewhat below 0.1 µs each) that a condition may need at worst, with every value as large as it may be. */
-const MAX_COST = 1_000_000
+export const MAX_CONDITION_COST = 1_000_000
 
 /**
  * Steps of what goes through a whole value. Inside a macro the elements of one list share the bounds of the value, so an
@@ -68,8 +68,8 @@ type Walk = {
 export function inspectCondition(ast: ASTNode): { readonly problems: readonly Problem[]; readonly reads: ConditionReads } {
   const walk: Walk = { problems: [], variables: new Set(), fields: new Set(), bound: [] }
   const cost = costOf(ast, walk)
-  if (walk.problems.length === 0 && cost > MAX_COST) {
-    walk.problems.push({ offset: 0, message: `could take ${cost} steps; at most ${MAX_COST} are allowed` })
+  if (walk.problems.length === 0 && cost > MAX_CONDITION_COST) {
+    walk.problems.push({ offset: 0, message: `could take ${cost} steps; at most ${MAX_CONDITION_COST} are allowed` })
   }
   const callReads = [...walk.fields].filter((field) => field.startsWith('operation.') || field.startsWith('request.')).sort()
   return { problems: walk.problems, reads: { callReads, variables: walk.variables, fields: walk.fields } }
@@ -93,7 +93,7 @@ function costOf(node: ASTNode, walk: Walk): number {
     }
     case 'call': {
       const [name, args] = node.args
-      offered(FUNCTIONS, name, args, node, walk)
+      offered(CONDITION_FUNCTIONS, name, args, node, walk)
       return 1 + searchCost(name, args[0], walk) + sum(args, walk)
     }
     case 'rcall':
@@ -157,11 +157,11 @@ function offered(table: Readonly<Record<string, number>>, name: string, args: re
 
 function methodCost(node: ASTNode & { op: 'rcall' }, walk: Walk): number {
   const [name, receiver, args] = node.args
-  if (!Object.hasOwn(MACROS, name)) {
-    offered(METHODS, name, args, node, walk)
+  if (!Object.hasOwn(CONDITION_MACROS, name)) {
+    offered(CONDITION_METHODS, name, args, node, walk)
     return 1 + searchCost(name, receiver, walk) + costOf(receiver, walk) + sum(args, walk)
   }
-  offered(MACROS, name, args, node, walk)
+  offered(CONDITION_MACROS, name, args, node, walk)
   const [variable, body] = args
   if (variable?.op !== 'id' || body === undefined) {
     walk.problems.push({ offset: node.start, message: `${name}() takes a name and an expression` })
