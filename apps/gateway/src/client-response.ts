@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { Reason, Resource } from '@caracal/core'
 import { announcedTrailers, headersForClient, type RawHeaders, type ResponsePlace, trailersForClient } from './header-hygiene.ts'
 import { LeakScan, SCANNED_BYTES } from './leak-scan.ts'
+import { lingerThenClose } from './linger.ts'
 
 export type ClientResponseOptions = {
   readonly response: ServerResponse
@@ -75,7 +76,7 @@ export class ClientResponse {
     }
   }
 
-  head(status: number, statusText: string, raw: RawHeaders, requestComplete: boolean): void {
+  head(status: number, statusText: string, raw: RawHeaders): void {
     if (this.#scan.inHeaders(raw)) {
       this.#options.fail('upstream_leaked_credential')
       return
@@ -84,8 +85,6 @@ export class ClientResponse {
     this.#status = status
     this.#statusText = statusText
     this.#headers = [...headersForClient(raw, status, place), ...added]
-    // Whoever answers before it has read everything will not read the rest: the connection is not used again.
-    if (!requestComplete) this.#headers.push('Connection', 'close')
     const content = requestMethod !== 'HEAD' && status !== 204 && status !== 304
     const length = fieldValue(raw, 'content-length')
     const events = /^text\/event-stream(?:;|$)/i.test(fieldValue(raw, 'content-type')?.trim() ?? '')
@@ -128,7 +127,7 @@ export class ClientResponse {
     if (rest !== null) this.#write(rest)
     if (this.#trailerNames.length > 0) this.#response.addTrailers(trailersForClient(rawTrailers))
     this.#response.end()
-    this.#drainRequest()
+    lingerThenClose(this.#response)
   }
 
   /** Ends what has begun and cannot be completed. With `announce` an open-ended stream ends properly and says why in its trailer. */
@@ -143,7 +142,7 @@ export class ClientResponse {
     const drop = setTimeout(() => this.#response.destroy(), LAST_WORDS_MS)
     drop.unref()
     this.#response.once('close', () => clearTimeout(drop))
-    this.#drainRequest()
+    lingerThenClose(this.#response)
   }
 
   /** Forgets what is held and watches nothing any more. */
@@ -176,18 +175,6 @@ export class ClientResponse {
     // While the client does not read, the silence is the client's.
     this.#idle = setTimeout(() => this.#options.fail(this.#blocked ? 'client_gone' : 'upstream_timeout'), ms)
     this.#idle.unref()
-  }
-
-  /** What the client still sends is read and thrown away, so that it gets to see the answer before the connection closes. */
-  #drainRequest(): void {
-    const { req } = this.#response
-    if (req.complete) return
-    req.resume()
-    this.#response.once('finish', () => {
-      const drop = setTimeout(() => req.socket.destroy(), LAST_WORDS_MS)
-      drop.unref()
-      req.once('close', () => clearTimeout(drop))
-    })
   }
 }
 

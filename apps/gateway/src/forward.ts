@@ -3,7 +3,7 @@ import { REASONS, type Reason, type Refusal, type Resource, refuse } from '@cara
 import type { Dispatcher } from 'undici'
 import { ClientResponse } from './client-response.ts'
 import type { ResponsePlace } from './header-hygiene.ts'
-import type { UploadBody } from './upload-body.ts'
+import { type UploadBody, UploadError } from './upload-body.ts'
 import { upstreamFault } from './upstream-error.ts'
 import type { Lease } from './upstream-pools.ts'
 
@@ -53,6 +53,9 @@ export type RunningExchange = {
 /** Methods that may be sent again when the connection broke before an answer began (P-073); only without a body. */
 const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
+/** Cuts that an open stream tells its client about in a trailer. */
+const ANNOUNCED: ReadonlySet<Reason> = new Set(['token_revoked', 'token_expired'])
+
 /**
  * Sends a governed call upstream and streams the answer back: bytes unchanged both ways, back-pressure both ways, nothing decompressed,
  * nothing collected beyond what the leak scan holds. Redirects are relayed. A client that goes away ends the upstream call.
@@ -60,7 +63,7 @@ const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS'])
 export function forward(input: ForwardInput): RunningExchange {
   const exchange = new Exchange(input)
   exchange.start()
-  return { done: exchange.done, cut: (reason) => exchange.end(refuse(reason), true) }
+  return { done: exchange.done, cut: (reason) => exchange.end(refuse(reason), ANNOUNCED.has(reason)) }
 }
 
 class Exchange implements Dispatcher.DispatchHandler {
@@ -72,6 +75,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   #resolve: (outcome: Outcome) => void = () => {}
   #controller: Dispatcher.DispatchController | null = null
   #connecting: NodeJS.Timeout | undefined
+  #queued = false
   #answered = false
   #retried = false
   #ended = false
@@ -131,15 +135,20 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.#client.abandon()
       this.#input.refuse(refusal)
     }
-    this.#input.lease.release()
+    // Waiting in the pool's queue takes a place until the pool asks for it.
+    if (!this.#queued) this.#input.lease.release()
     if (response.closed) this.#settle()
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     clearTimeout(this.#connecting)
+    this.#queued = false
     this.#controller = controller
-    if (this.#ended) controller.abort(new Error('the exchange was ended'))
-    else this.#input.lease.breaker.connected()
+    const { lease } = this.#input
+    lease.breaker.connected()
+    if (!this.#ended) return
+    lease.release()
+    controller.abort(new Error('the exchange was ended'))
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, _headers: unknown, statusText?: string): void {
@@ -151,7 +160,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     }
     this.#answered = true
     this.#input.lease.breaker.answered()
-    this.#client.head(status, statusText ?? '', raw, this.#input.request.complete)
+    this.#client.head(status, statusText ?? '', raw)
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -167,9 +176,12 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#input.lease.release()
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
-    if (this.#ended) return
+  onResponseError(controller: Dispatcher.DispatchController | null, error: Error): void {
     const { request, body, lease } = this.#input
+    if (this.#ended) {
+      lease.release()
+      return
+    }
     const fault = upstreamFault(error)
     if (fault.retryable && !this.#answered && !this.#retried && body === null && REPEATABLE.has(request.method ?? '')) {
       this.#retried = true
@@ -177,12 +189,14 @@ class Exchange implements Dispatcher.DispatchHandler {
       this.#dispatch()
       return
     }
+    if (controller !== null || !(error instanceof UploadError)) this.#queued = false
     if (fault.health !== null && !this.#answered) lease.breaker.failed(fault.health)
     this.end(fault.refusal)
   }
 
   #dispatch(): void {
     const { request, lease, body, path, host, headers, timeouts } = this.#input
+    this.#queued = true
     lease.dispatch(
       {
         path,
@@ -197,7 +211,6 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   #onNoConnection(): void {
-    this.#input.lease.breaker.failed('connect')
     this.end(refuse('upstream_timeout', 'no connection to the upstream in time'))
   }
 

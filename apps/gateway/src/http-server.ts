@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { newId, type Refusal, type RequestId, refuse } from '@caracal/core'
 import { problem } from '@caracal/service'
+import { lingerThenClose } from './linger.ts'
 import { FORWARDED_METHODS } from './request-form.ts'
 
 export type Handle = (request: IncomingMessage, response: ServerResponse, requestId: RequestId) => Promise<void>
@@ -61,8 +62,8 @@ export function createGatewayServer(options: GatewayServerOptions): Server {
 }
 
 /**
- * Answers in our own name. `more`: headers of this answer, e.g. `x-caracal-decision`. When the request's body is still on its way
- * the connection is closed after the answer. When an answer has begun already, the connection is dropped.
+ * Answers in our own name. `more`: headers of this answer, e.g. `x-caracal-decision`. When an answer has
+ * begun already, the connection is dropped.
  */
 export function sendRefusal(
   response: ServerResponse,
@@ -81,21 +82,10 @@ export function sendRefusal(
     'content-length': String(Buffer.byteLength(wire.body)),
     'x-request-id': requestId,
     ...allowHeader(refusal),
-    ...(req.complete ? {} : { connection: 'close' }),
     ...more,
   })
   response.end(req.method === 'HEAD' ? undefined : wire.body)
-  if (!req.complete) lingerThenClose(req, response)
-}
-
-/** What is still coming is read for a moment, so that a client in the middle of its upload gets to see the answer. */
-function lingerThenClose(request: IncomingMessage, response: ServerResponse): void {
-  const drop = setTimeout(() => request.socket.destroy(), 1_000)
-  drop.unref()
-  request.once('close', () => clearTimeout(drop))
-  response.once('close', () => clearTimeout(drop))
-  request.on('error', () => {})
-  request.resume()
+  lingerThenClose(response)
 }
 
 /** The parser gave up: there is no request to answer, but there is somebody to tell. */

@@ -20,8 +20,19 @@ export type Upstream = {
   readonly key: string
 }
 
-/** Reads the upstream of a Resource; one that is not a plain http(s) URL is `upstream_not_allowed`. What is no CIDR allows nothing. */
+/** Configuration is replaced, never changed: what was read once holds as long as the object lives. */
+const known = new WeakMap<Resource, Result<Upstream, 'upstream_not_allowed'>>()
+
+/** The upstream of a Resource; one that is not a plain http(s) URL is `upstream_not_allowed`. What is no CIDR allows nothing. */
 export function upstreamOf(resource: Resource): Result<Upstream, 'upstream_not_allowed'> {
+  const before = known.get(resource)
+  if (before !== undefined) return before
+  const upstream = readUpstream(resource)
+  known.set(resource, upstream)
+  return upstream
+}
+
+function readUpstream(resource: Resource): Result<Upstream, 'upstream_not_allowed'> {
   const url = URL.canParse(resource.upstream) ? new URL(resource.upstream) : null
   const plain = url !== null && (url.protocol === 'https:' || url.protocol === 'http:') && url.username === '' && url.password === ''
   if (!plain || url.search !== '' || url.hash !== '') return refuse('upstream_not_allowed', 'the upstream is not a plain http or https URL')
@@ -47,7 +58,7 @@ export type Lease = {
 
 export type PoolOptions = {
   readonly guard: EgressGuard
-  /** Connections to one upstream of one zone; 256. */
+  /** Connections to one upstream of one zone; 1 024. Event streams take one each. */
   readonly connections?: number
   /** Calls that may wait for one of them; 512. */
   readonly waiting?: number
@@ -70,7 +81,7 @@ export class UpstreamPools {
 
   constructor(options: PoolOptions) {
     this.#guard = options.guard
-    this.#connections = options.connections ?? 256
+    this.#connections = options.connections ?? 1_024
     this.#most = this.#connections + (options.waiting ?? 512)
     this.#idleMs = options.idleMs ?? 60_000
     this.#monotonic = options.monotonic ?? (() => performance.now())
