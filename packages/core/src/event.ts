@@ -15,6 +15,7 @@ export const EVENT_TYPES = {
   'session.suspended': 'A session and its subtree were suspended.',
   'session.resumed': 'A suspension was lifted.',
   'session.ended': 'A session and its subtree ended.',
+  'session.leased': 'The lease of a session was taken over by its next generation.',
   'delegation.offered': 'A session offered authority to an application.',
   'delegation.accepted': 'A session accepted a delegation.',
   'delegation.revoked': 'A delegation was revoked.',

@@ -1,0 +1,2 @@
+export { type CoordinatorConfiguration, coordinatorConfiguration } from './configuration.ts'
+export { type CoordinatorShared, startCoordinator } from './service.ts'

@@ -1,0 +1,201 @@
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import { type Clock, isId } from '@caracal/core'
+import { followConfiguration, followRevocations, keyRefetcher, mandateVerifier, ReplicaState, RevocationView } from '@caracal/enforcement'
+import { type Database, findUsableAdminToken, openDatabase, schemaCompatibility } from '@caracal/postgres'
+import {
+  createAdminAuthenticator,
+  createCursors,
+  createFailureThrottle,
+  createLogger,
+  createMetrics,
+  firstOf,
+  type Logger,
+  observePool,
+  type RouteRow,
+  type RunningService,
+  type StopHook,
+  startService,
+  validNow,
+} from '@caracal/service'
+import { openStreams, outboxEvidence, type Streams, startOutboxDispatcher } from '@caracal/streams'
+import { mandateAuthenticator } from './callers/mandate-authenticator.ts'
+import type { CoordinatorConfiguration } from './configuration.ts'
+import { delegationRoutes } from './delegations/routes.ts'
+import type { CoordinatorDesk } from './desk.ts'
+import { idempotencyStore } from './idempotency-store.ts'
+import { coordinatorMetrics } from './metrics.ts'
+import { sessionReadRoutes } from './sessions/read-routes.ts'
+import { startSweeper } from './sessions/sweep.ts'
+import { sessionWriteRoutes } from './sessions/write-routes.ts'
+import { configurationFromPostgres } from './zones/configuration-source.ts'
+import { knownZones } from './zones/known-zones.ts'
+import { revocationsFromPostgres } from './zones/revocation-source.ts'
+
+/** What the process may hand over instead of letting the Coordinator open its own; what is handed over is not closed here. */
+export type CoordinatorShared = {
+  readonly database?: Database
+  readonly streams?: Streams
+  readonly logger?: Logger
+  /** Time, for tests. */
+  readonly clock?: Clock
+  readonly version?: string
+}
+
+/** Changes that one caller may make at one replica. */
+const RATES = { mutation: { perSecond: 500, burst: 1_000 } }
+
+type OnStop = (name: string, stop: StopHook['stop']) => void
+
+/**
+ * Starts the Coordinator: sessions and delegations, and the dispatcher that publishes what their transactions left in the outbox.
+ * Resolves when every zone is loaded and the revocation view has joined the broadcast.
+ */
+export async function startCoordinator(config: CoordinatorConfiguration, shared: CoordinatorShared = {}): Promise<RunningService> {
+  const clock = shared.clock ?? Date.now
+  const logger = shared.logger ?? createLogger({ name: 'coordinator', level: config.LOG_LEVEL })
+  const version = shared.version ?? '0.1.0'
+  const stops: StopHook[] = []
+  const onStop: OnStop = (name, stop) => stops.push({ name, stop })
+  try {
+    const database = shared.database ?? (await ownDatabase(config, logger, onStop))
+    const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
+
+    const dispatcher = startOutboxDispatcher({ database, streams, logger, producer: 'coordinator' })
+    onStop('outbox', dispatcher.stop)
+
+    const state = new ReplicaState()
+    const issuers = { issuerUrl: config.ISSUER_URL, issuerAliases: config.ISSUER_ALIASES }
+    const configuration = followConfiguration({
+      state,
+      streams,
+      source: configurationFromPostgres(database, issuers, clock),
+      replica: `coordinator-${hostname()}-${randomBytes(3).toString('hex')}`,
+      role: 'coordinator',
+      onError: (what, error) => logger.warn({ err: error, what }, 'configuration could not be followed'),
+    })
+    onStop('configuration', configuration.stop)
+
+    const view = new RevocationView({ maxAge: config.REVOCATION_MAX_AGE / 1000 })
+    const revocations = followRevocations({
+      view,
+      streams,
+      source: revocationsFromPostgres(database, streams, clock),
+      clock,
+      onError: (what, error) => logger.warn({ err: error, what }, 'revocations could not be followed'),
+    })
+    onStop('revocations', revocations.stop)
+    onStop('heartbeat', streams.heartbeat('caracal.revocations').stop)
+    await Promise.all([configuration.loaded, revocations.joined])
+
+    const verifier = mandateVerifier({ keyring: (zone) => state.zone(zone)?.keyring, refetch: keyRefetcher(configuration.load) })
+    const desk: CoordinatorDesk = {
+      database,
+      cursors: createCursors(config.STREAMS_HMAC_KEY.current.bytes),
+      clock,
+      state,
+      view,
+      refresh: configuration.refresh,
+      evidence: outboxEvidence({ service: 'coordinator', keys: config.AUDIT_HMAC_KEY, clock }),
+      limits: {
+        zone: config.SESSIONS_PER_ZONE,
+        application: config.SESSIONS_PER_APPLICATION,
+        children: config.SESSIONS_PER_PARENT,
+        depth: config.SESSION_DEPTH,
+      },
+    }
+
+    const metrics = createMetrics({ service: 'coordinator', version, mode: config.CARACAL_MODE })
+    const own = coordinatorMetrics(metrics, {
+      zones: () => state.zones().length,
+      verified: verifier.cached,
+      revocations: () => view.size(),
+      fresh: () => view.unfit() === null,
+      outbox: dispatcher.health,
+    })
+    observePool(metrics, database)
+    const sweeper = startSweeper(desk, { intervalMs: config.SWEEP_INTERVAL, logger, onSwept: (sessions) => own.swept.inc(sessions) })
+    onStop('sweeper', sweeper.stop)
+
+    const routes: RouteRow[] = [...sessionReadRoutes(desk), ...sessionWriteRoutes(desk), ...delegationRoutes(desk)]
+    const knowsZone = knownZones(state, configuration)
+    const { claim, release } = streams
+    return await startService({
+      name: 'coordinator',
+      version: { version },
+      host: config.HOST,
+      port: config.PORT,
+      metricsPort: config.METRICS_PORT,
+      metricsBearer: () => validNow(config.METRICS_BEARER),
+      routes,
+      authenticator: firstOf(
+        mandateAuthenticator({
+          dependencies: { state, view, verifier, claim, release, refresh: configuration.refresh, clock },
+          rows: routes,
+          knowsZone,
+        }),
+        operatorAuthenticator(config, database, clock),
+      ),
+      resolveZone: async (text) => (isId('zone', text) && (await knowsZone(text)) ? text : null),
+      idempotency: idempotencyStore(database, clock),
+      rates: RATES,
+      checks: [
+        { name: 'postgres', kind: 'dependency', check: () => database.ping() },
+        { name: 'streams', kind: 'dependency', check: () => streams.ping() },
+        {
+          name: 'schema',
+          kind: 'dependency',
+          reason: 'schema_incompatible',
+          check: async () => (await schemaCompatibility(database)).state === 'ok',
+        },
+        { name: 'revocation_view', kind: 'safety', reason: 'revocation_view_stale', check: () => view.unfit() === null },
+        { name: 'configuration', kind: 'safety', reason: 'starting', check: () => state.standing() === 'current' },
+      ],
+      metrics,
+      logger,
+      onStop: stops,
+      drainDelayMs: config.DRAIN_DELAY,
+      trustedProxies: config.TRUSTED_PROXIES,
+      checkReplies: config.CARACAL_MODE === 'dev',
+    })
+  } catch (error) {
+    for (const hook of stops.reverse()) await Promise.resolve(hook.stop()).catch(() => undefined)
+    throw error
+  }
+}
+
+/** COORDINATOR_TOKEN, and the tokens that the API hands out. */
+function operatorAuthenticator(config: CoordinatorConfiguration, database: Database, clock: Clock) {
+  return createAdminAuthenticator({
+    deployment: [
+      {
+        principal: { kind: 'admin', id: 'coordinator', name: 'COORDINATOR_TOKEN', roles: ['viewer', 'operator'], zone: null },
+        values: () => validNow(config.COORDINATOR_TOKEN),
+      },
+    ],
+    lookup: async (digest) => (await findUsableAdminToken(database.query, digest, clock())) ?? null,
+    throttle: createFailureThrottle({ now: clock }),
+    now: clock,
+  })
+}
+
+async function ownDatabase(config: CoordinatorConfiguration, logger: Logger, onStop: OnStop): Promise<Database> {
+  if (config.DATABASE_URL === undefined) throw new Error('DATABASE_URL is required')
+  const at = { url: config.DATABASE_URL, pool: config.DATABASE_POOL, application: 'caracal-coordinator' }
+  const database = await openDatabase(at, { logger })
+  onStop('database', () => database.close())
+  return database
+}
+
+function ownStreams(config: CoordinatorConfiguration, database: Database, logger: Logger, onStop: OnStop): Streams {
+  const common = { keys: config.STREAMS_HMAC_KEY, logger }
+  if (config.STREAMS_DRIVER === 'redis' && config.REDIS_URL === undefined) {
+    throw new Error('REDIS_URL is required with STREAMS_DRIVER=redis')
+  }
+  const streams =
+    config.STREAMS_DRIVER === 'redis' && config.REDIS_URL !== undefined
+      ? openStreams({ ...common, driver: 'redis', url: config.REDIS_URL, requireNoEviction: config.CARACAL_MODE === 'stable' })
+      : openStreams({ ...common, driver: 'postgres', database })
+  onStop('streams', () => streams.close())
+  return streams
+}
