@@ -1,4 +1,4 @@
-import { type AdminToken, ok, type Result, refuse, type TokenId, type UnixMillis } from '@caracal/core'
+import { type AdminToken, ok, type Result, refuse, type TokenId, type UnixMillis, type ZoneId } from '@caracal/core'
 import type { Selectable } from 'kysely'
 import { timestamp } from './column.ts'
 import type { Queryable } from './database.ts'
@@ -45,12 +45,13 @@ export async function findUsableAdminToken(db: Queryable, digest: string, now: U
   return row && toAdminToken(row)
 }
 
-/** Tokens that are not revoked, expired ones included, oldest first. */
-export async function listAdminTokens(db: Queryable, page: PageRequest): Promise<Page<AdminToken>> {
+/** Tokens that are not revoked, expired ones included, oldest first; only those for one zone when it is named. */
+export async function listAdminTokens(db: Queryable, page: PageRequest, zone?: ZoneId): Promise<Page<AdminToken>> {
   const rows = await db
     .selectFrom('admin_tokens')
     .selectAll()
     .where('revoked_at', 'is', null)
+    .$if(zone !== undefined, (q) => q.where('zone', '=', zone as ZoneId))
     .where('id', '>', (page.after ?? '') as TokenId)
     .orderBy('id')
     .limit(page.limit + 1)

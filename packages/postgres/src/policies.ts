@@ -113,6 +113,35 @@ export async function findPolicyVersion(db: Queryable, zone: ZoneId, id: PolicyV
   return row && toVersion(row)
 }
 
+/** Those of these versions that the zone has. */
+export async function findPolicyVersions(db: Queryable, zone: ZoneId, ids: readonly PolicyVersionId[]): Promise<readonly PolicyVersion[]> {
+  if (ids.length === 0) return []
+  const rows = await db.selectFrom('policy_versions').selectAll().where('zone', '=', zone).where('id', 'in', ids).execute()
+  return rows.map(toVersion)
+}
+
+/** Every policy of the zone with the content hash of its newest version. */
+export async function listPolicyHashes(
+  db: Queryable,
+  zone: ZoneId,
+): Promise<readonly { readonly id: PolicyId; readonly name: string; readonly sha256: string | null }[]> {
+  return await live(db, zone)
+    .clearSelect()
+    .select((eb) => [
+      'policies.id',
+      'policies.name',
+      eb
+        .selectFrom('policy_versions')
+        .select('policy_versions.sha256')
+        .whereRef('policy_versions.policy', '=', 'policies.id')
+        .orderBy('policy_versions.number', 'desc')
+        .limit(1)
+        .as('sha256'),
+    ])
+    .orderBy('policies.id')
+    .execute()
+}
+
 /** The version with the highest number. */
 export async function latestPolicyVersion(db: Queryable, zone: ZoneId, policy: PolicyId): Promise<PolicyVersion | undefined> {
   const row = await db

@@ -6,10 +6,15 @@ import { type Page, type PageRequest, toPage } from './page.ts'
 import type { ProvidersTable } from './tables.ts'
 import { archiveRow, type ChangeReason, isFree, storedOf, whyUnchanged } from './versioned-row.ts'
 
+const NO_SECRET = { sealed_secret: null, sealed_version: null, secret_digest: null }
+
 type ProviderAt = { readonly zone: ZoneId; readonly id: ProviderId; readonly version: number }
 
 /** A sealed secret; `version` is bound into its additional data, so an older envelope cannot be put back. */
 export type SealedSecret = { readonly sealed: string; readonly version: number }
+
+/** One to be stored. `digest` tells later whether an applied secret is the same; null when it is not known yet. */
+export type NewSecret = SealedSecret & { readonly digest: string | null }
 
 export type ProviderFields = Pick<Provider, 'name' | 'hosts' | 'expiresAt'> & { readonly method: ProviderMethod }
 
@@ -20,7 +25,7 @@ export function toProvider(row: Selectable<ProvidersTable>): Provider {
 /** Refuses `conflict` when the name is taken in the zone. */
 export async function createProvider(
   db: Queryable,
-  provider: ProviderFields & { readonly id: ProviderId; readonly zone: ZoneId; readonly secret: SealedSecret | null },
+  provider: ProviderFields & { readonly id: ProviderId; readonly zone: ZoneId; readonly secret: NewSecret | null },
   now: UnixMillis,
 ): Promise<Result<Provider, 'conflict'>> {
   const row = await db
@@ -34,6 +39,7 @@ export async function createProvider(
       expires_at: nullableTimestamp(provider.expiresAt),
       sealed_secret: provider.secret?.sealed ?? null,
       sealed_version: provider.secret?.version ?? null,
+      secret_digest: provider.secret?.digest ?? null,
       created_at: timestamp(now),
       updated_at: timestamp(now),
     })
@@ -67,7 +73,7 @@ export async function listProviders(db: Queryable, zone: ZoneId, page: PageReque
 export async function updateProvider(
   db: Queryable,
   at: ProviderAt,
-  changes: Partial<ProviderFields> & { readonly secret?: SealedSecret | null },
+  changes: Partial<ProviderFields> & { readonly secret?: NewSecret | null },
   now: UnixMillis,
 ): Promise<Result<Provider, ChangeReason>> {
   const { name, hosts, method, expiresAt, secret } = changes
@@ -78,7 +84,9 @@ export async function updateProvider(
       ...(hosts === undefined ? {} : { hosts }),
       ...(method === undefined ? {} : { method: json(method) }),
       ...(expiresAt === undefined ? {} : { expires_at: nullableTimestamp(expiresAt) }),
-      ...(secret === undefined ? {} : { sealed_secret: secret?.sealed ?? null, sealed_version: secret?.version ?? null }),
+      ...(secret === undefined
+        ? {}
+        : { sealed_secret: secret?.sealed ?? null, sealed_version: secret?.version ?? null, secret_digest: secret?.digest ?? null }),
       version: eb('version', '+', 1),
       updated_at: timestamp(now),
     }))
@@ -102,6 +110,26 @@ export function sealedSecretOf(row: Pick<Selectable<ProvidersTable>, 'sealed_sec
   return row.sealed_secret === null || row.sealed_version === null ? null : { sealed: row.sealed_secret, version: row.sealed_version }
 }
 
+/** Which secrets the zone's providers have: their versions and digests. */
+export async function listProviderSecrets(
+  db: Queryable,
+  zone: ZoneId,
+): Promise<ReadonlyMap<ProviderId, { readonly version: number; readonly digest: string | null }>> {
+  const rows = await live(db, zone).where('sealed_secret', 'is not', null).execute()
+  return new Map(rows.map((row) => [row.id, { version: row.sealed_version ?? 0, digest: row.secret_digest }]))
+}
+
+/** Notes the digest of the secret that stands there in this version; one that was replaced meanwhile is left alone. */
+export async function noteSecretDigest(db: Queryable, zone: ZoneId, id: ProviderId, version: number, digest: string): Promise<void> {
+  await db
+    .updateTable('providers')
+    .set({ secret_digest: digest })
+    .where('zone', '=', zone)
+    .where('id', '=', id)
+    .where('sealed_version', '=', version)
+    .execute()
+}
+
 /** Archives the provider if it still has its version, and forgets its secret. Refuses `conflict` while a resource uses it. */
 export async function archiveProvider(
   db: Queryable,
@@ -117,7 +145,7 @@ export async function archiveProvider(
     .executeTakeFirst()
   if (user) return refuse('conflict', `resource ${user.name} uses it`)
   const archived = await archiveRow(db, 'providers', at, now)
-  if (archived.ok) await db.updateTable('providers').set({ sealed_secret: null, sealed_version: null }).where('id', '=', at.id).execute()
+  if (archived.ok) await db.updateTable('providers').set(NO_SECRET).where('id', '=', at.id).execute()
   return archived
 }
 

@@ -85,6 +85,7 @@ export type ProvidersTable = Archivable & {
   method: Json<ProviderMethod>
   sealed_secret: string | null
   sealed_version: number | null
+  secret_digest: string | null
   expires_at: NullableTimestamp
 }
 

@@ -1,0 +1,2 @@
+export { type ApiConfiguration, apiConfiguration } from './configuration.ts'
+export { type ApiShared, startApi } from './start-api.ts'

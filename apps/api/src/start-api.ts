@@ -1,0 +1,168 @@
+import { type Clock, isId } from '@caracal/core'
+import { type Database, findZone, openDatabase, SCHEMA, schemaCompatibility } from '@caracal/postgres'
+import {
+  createCursors,
+  createInternalClient,
+  createLogger,
+  createMetrics,
+  type Logger,
+  observePool,
+  type RouteRow,
+  type RunningService,
+  type StopHook,
+  startService,
+  validNow,
+} from '@caracal/service'
+import { openStreams, outboxEvidence, type Streams, startOutboxDispatcher } from '@caracal/streams'
+import { apiAuthenticator } from './authentication.ts'
+import type { ApiConfiguration } from './configuration.ts'
+import type { ApiDesk } from './desk.ts'
+import { idempotencyStore } from './idempotency-store.ts'
+import { openRevocationHub, type RevocationHub } from './revocations/hub.ts'
+import { applicationRoutes } from './routes/applications.ts'
+import { applyRoutes } from './routes/apply.ts'
+import { credentialRoutes } from './routes/credentials.ts'
+import { explainRoutes } from './routes/explain.ts'
+import { policyRoutes } from './routes/policies.ts'
+import { policySetRoutes } from './routes/policy-sets.ts'
+import { providerRoutes } from './routes/providers.ts'
+import { resourceRoutes } from './routes/resources.ts'
+import { revocationRoutes } from './routes/revocations.ts'
+import { sessionRoutes } from './routes/sessions.ts'
+import { tokenRoutes } from './routes/tokens.ts'
+import { zoneRoutes } from './routes/zones.ts'
+import { sealingBySts } from './sealing.ts'
+
+/** What the process may hand over instead of letting the API open its own; what is handed over is not closed here. */
+export type ApiShared = {
+  readonly database?: Database
+  readonly streams?: Streams
+  readonly logger?: Logger
+  /** Time, for tests. */
+  readonly clock?: Clock
+  readonly version?: string
+}
+
+/** Per token, or per source where there is none. */
+const RATES = {
+  read: { perSecond: 100, burst: 500 },
+  mutation: { perSecond: 50, burst: 200 },
+  feed: { perSecond: 2, burst: 50 },
+}
+
+/** Starts the API: configuration, policies, revocations and who may change them. Rejects when a port is taken or a setting is missing. */
+export async function startApi(config: ApiConfiguration, shared: ApiShared = {}): Promise<RunningService> {
+  const now = shared.clock ?? Date.now
+  const logger = shared.logger ?? createLogger({ name: 'api', level: config.LOG_LEVEL })
+  const version = shared.version ?? '0.1.0'
+  const stops: StopHook[] = []
+  const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
+  try {
+    const database = shared.database ?? (await ownDatabase(config, logger, onStop))
+    const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
+    const sts = createInternalClient({ baseUrl: config.STS_URL, caller: 'api', keys: () => config.GATEWAY_STS_HMAC_KEY })
+    onStop('sts client', () => sts.close())
+    const dispatcher = startOutboxDispatcher({ database, streams, logger, producer: 'api' })
+    onStop('outbox', () => dispatcher.stop())
+    const heartbeat = streams.heartbeat('caracal.revocations')
+    onStop('heartbeat', () => heartbeat.stop())
+    const hub = openRevocationHub({ database, streams, logger, now })
+    onStop('revocation feeds', () => hub.close())
+
+    const metrics = createMetrics({ service: 'api', version, mode: config.CARACAL_MODE })
+    observePool(metrics, database)
+    metrics.gauge('caracal_outbox_messages', 'Messages of the outbox: waiting to be published, or dead.', ['state'], async (own) => {
+      const { pending, dead } = await dispatcher.health()
+      own.set({ state: 'pending' }, pending)
+      own.set({ state: 'dead' }, dead)
+    })
+
+    const desk: ApiDesk = {
+      database,
+      sealing: sealingBySts(sts),
+      cursors: createCursors(config.GATEWAY_STS_HMAC_KEY.current.bytes),
+      evidence: outboxEvidence({ service: 'api', keys: config.AUDIT_HMAC_KEY, clock: now }),
+      now,
+    }
+    return await startService({
+      name: 'api',
+      version: { version, schema: SCHEMA },
+      host: config.HOST,
+      port: config.PORT,
+      metricsPort: config.METRICS_PORT,
+      metricsBearer: () => validNow(config.METRICS_BEARER),
+      routes: apiRoutes(desk, hub),
+      authenticator: apiAuthenticator(database, config.ADMIN_TOKEN, now),
+      idempotency: idempotencyStore(database, now),
+      rates: RATES,
+      checks: [
+        { name: 'postgres', kind: 'dependency', check: () => database.ping() },
+        { name: 'streams', kind: 'dependency', check: () => streams.ping() },
+        { name: 'schema', kind: 'dependency', reason: 'schema_incompatible', check: schemaCheck(database) },
+      ],
+      metrics,
+      logger,
+      onStop: stops,
+      drainDelayMs: config.DRAIN_DELAY,
+      trustedProxies: config.TRUSTED_PROXIES,
+      resolveZone: async (text) => (isId('zone', text) ? ((await findZone(database.query, text))?.id ?? null) : null),
+      checkReplies: config.CARACAL_MODE === 'dev',
+    })
+  } catch (error) {
+    for (const hook of stops.reverse()) await Promise.resolve(hook.stop()).catch(() => undefined)
+    throw error
+  }
+}
+
+/** Every row of the API. */
+export function apiRoutes(desk: ApiDesk, hub: RevocationHub): RouteRow[] {
+  return [
+    ...tokenRoutes(desk),
+    ...zoneRoutes(desk),
+    ...applicationRoutes(desk),
+    ...credentialRoutes(desk),
+    ...providerRoutes(desk),
+    ...resourceRoutes(desk),
+    ...policyRoutes(desk),
+    ...policySetRoutes(desk),
+    ...sessionRoutes(desk),
+    ...revocationRoutes(desk, hub),
+    ...explainRoutes(desk),
+    ...applyRoutes(desk),
+  ]
+}
+
+/** A schema that fits is looked at again each minute: only a newer release's contract step can take it away. */
+function schemaCheck(database: Database): () => Promise<boolean> {
+  let fitsUntil = 0
+  return async () => {
+    if (performance.now() < fitsUntil) return true
+    const fits = (await schemaCompatibility(database)).state === 'ok'
+    if (fits) fitsUntil = performance.now() + 60_000
+    return fits
+  }
+}
+
+async function ownDatabase(config: ApiConfiguration, logger: Logger, onStop: (name: string, stop: StopHook['stop']) => void) {
+  if (config.DATABASE_URL === undefined) throw new Error('DATABASE_URL is required')
+  const database = await openDatabase({ url: config.DATABASE_URL, pool: config.DATABASE_POOL, application: 'caracal-api' }, { logger })
+  onStop('database', () => database.close())
+  return database
+}
+
+function ownStreams(
+  config: ApiConfiguration,
+  database: Database,
+  logger: Logger,
+  onStop: (name: string, stop: StopHook['stop']) => void,
+): Streams {
+  const common = { keys: config.STREAMS_HMAC_KEY, logger }
+  if (config.STREAMS_DRIVER === 'redis' && config.REDIS_URL === undefined)
+    throw new Error('REDIS_URL is required with STREAMS_DRIVER=redis')
+  const streams =
+    config.STREAMS_DRIVER === 'redis' && config.REDIS_URL !== undefined
+      ? openStreams({ ...common, driver: 'redis', url: config.REDIS_URL, requireNoEviction: config.CARACAL_MODE === 'stable' })
+      : openStreams({ ...common, driver: 'postgres', database })
+  onStop('streams', () => streams.close())
+  return streams
+}
