@@ -35,13 +35,11 @@ const COLUMNS = {
   requestId: 'request_id',
 } as const
 
-/** Newest first; `after` is a sequence number, so pages neither skip nor repeat while the log grows. */
-export async function searchEntries(
-  db: Queryable,
-  zone: ZoneId,
-  filter: EventFilter,
-  page: { readonly after?: number | undefined; readonly limit: number },
-): Promise<Page<LogEntry>> {
+/** `after` is a sequence number, so pages neither skip nor repeat while the log grows. Newest first unless `order` says otherwise. */
+export type EntriesPage = { readonly after?: number | undefined; readonly limit: number; readonly order?: 'asc' | 'desc' }
+
+/** A page of the entries that match, in the order of the log. */
+export async function searchEntries(db: Queryable, zone: ZoneId, filter: EventFilter, page: EntriesPage): Promise<Page<LogEntry>> {
   const rows = await entriesQuery(db, zone, filter, page).execute()
   return toPage(
     rows,
@@ -52,12 +50,8 @@ export async function searchEntries(
 }
 
 /** The statement of `searchEntries`; a test looks at its plan. */
-export function entriesQuery(
-  db: Queryable,
-  zone: ZoneId,
-  filter: EventFilter,
-  page: { readonly after?: number | undefined; readonly limit: number },
-) {
+export function entriesQuery(db: Queryable, zone: ZoneId, filter: EventFilter, page: EntriesPage) {
+  const { order = 'desc' } = page
   let query = db.selectFrom('log_entries').select(ENTRY).where('zone', '=', zone)
   for (const key of Object.keys(COLUMNS) as (keyof typeof COLUMNS)[]) {
     const value = filter[key]
@@ -65,8 +59,8 @@ export function entriesQuery(
   }
   if (filter.from !== undefined) query = query.where('time', '>=', timestamp(filter.from))
   if (filter.to !== undefined) query = query.where('time', '<', timestamp(filter.to))
-  if (page.after !== undefined) query = query.where('seq', '<', page.after)
-  return query.orderBy('seq', 'desc').limit(page.limit + 1)
+  if (page.after !== undefined) query = query.where('seq', order === 'asc' ? '>' : '<', page.after)
+  return query.orderBy('seq', order).limit(page.limit + 1)
 }
 
 export async function findEntry(db: Queryable, zone: ZoneId, id: EventId): Promise<LogEntry | undefined> {

@@ -1,0 +1,131 @@
+import type { Clock, KeyRing, ZoneId } from '@caracal/core'
+import { type Database, isDatabaseOutage } from '@caracal/postgres'
+import { infrastructureReason, type Logger } from '@caracal/service'
+import { type EvidenceOrigin, type Streams, type Subscription, verifyEvidence, type WorkMessage, type WorkOutcome } from '@caracal/streams'
+import type { ZoneLogs } from '../keys/zone-logs.ts'
+import type { AuditMetrics } from '../metrics.ts'
+import { type Arrival, appendToZone, HeadBroken } from './append-zone.ts'
+import type { Producers } from './producers.ts'
+import { readEvent } from './read-event.ts'
+
+/** The one consumer group of evidence. */
+export const AUDIT_GROUP = 'audit'
+
+export type Ingest = {
+  readonly database: Database
+  readonly logs: ZoneLogs
+  readonly producers: Producers
+  readonly keys: KeyRing
+  readonly metrics: AuditMetrics
+  readonly clock: Clock
+  readonly logger: Logger
+  /** The zone's log has grown to this size. */
+  readonly onGrown: (zone: ZoneId, size: number) => void
+}
+
+/** An authentic event of a batch, with its place there. */
+type Placed = Arrival & EvidenceOrigin & { readonly at: number }
+
+/** Takes evidence from the work stream into the ledger until it is stopped; stopping finishes the batch in hand. */
+export function consumeEvidence(
+  ingest: Ingest,
+  streams: Streams,
+  options: { readonly consumer: string; readonly batch: number },
+): Promise<Subscription> {
+  return streams.consume('caracal.audit.events', {
+    group: AUDIT_GROUP,
+    consumer: options.consumer,
+    batch: options.batch,
+    handle: (messages) => ingestBatch(ingest, messages),
+    isOutage: (error) => isDatabaseOutage(error) || infrastructureReason(error) === 'store_unavailable',
+  })
+}
+
+/**
+ * One batch: authenticate, read, group by zone, append each zone in a transaction of its own, record what producers may forget.
+ * A message is `done` only when the ledger holds it. A throw means that a dependency is away: nothing of the batch is acknowledged,
+ * and what was committed is recognised when it comes again.
+ */
+export async function ingestBatch(ingest: Ingest, messages: readonly WorkMessage[]): Promise<readonly WorkOutcome[]> {
+  const stop = ingest.metrics.batchSeconds.startTimer()
+  const outcomes: WorkOutcome[] = messages.map(() => 'retry')
+  const zones = new Map<ZoneId, Placed[]>()
+  const settled: EvidenceOrigin[] = []
+  const setAside = (at: number, reason: string, from?: EvidenceOrigin) => {
+    outcomes[at] = { quarantine: reason }
+    ingest.metrics.quarantined.inc({ reason: reason.split(':')[0] ?? reason })
+    // It will never be in the ledger, and an authentic one is kept in the quarantine: its producer must not resend it for ever.
+    if (from !== undefined) settled.push(from)
+  }
+
+  for (const [at, { payload }] of messages.entries()) {
+    const verified = verifyEvidence(payload, ingest.keys)
+    if (!verified.ok) {
+      setAside(at, verified.problem)
+      continue
+    }
+    const { producer, seq, event: text } = verified.value
+    if (text === '') {
+      // The producer's own word that this record is gone from its volume: nothing will ever fill the number.
+      ingest.logger.error({ producer, seq }, 'a producer lost an event on its volume')
+      ingest.metrics.recordsLost.inc()
+      outcomes[at] = 'done'
+      settled.push({ producer, seq })
+      continue
+    }
+    const read = readEvent(text)
+    if (!read.ok) {
+      setAside(at, `malformed_event: ${read.problem}`, { producer, seq })
+      continue
+    }
+    const { event } = read
+    const placed = { at, producer, seq, event, text }
+    const others = zones.get(event.zone)
+    if (others === undefined) zones.set(event.zone, [placed])
+    else others.push(placed)
+  }
+
+  const appendOne = async (zone: ZoneId, arrivals: readonly Placed[]) => {
+    try {
+      if ((await ingest.logs.of(zone)) === undefined) {
+        for (const arrival of arrivals) setAside(arrival.at, 'unknown_zone', arrival)
+        return
+      }
+      const { outcomes: appended, size } = await appendToZone(ingest.database, zone, arrivals, ingest.clock())
+      let grown = 0
+      for (const [i, outcome] of appended.entries()) {
+        const arrival = arrivals[i]
+        if (arrival === undefined) continue
+        ingest.metrics.ingested.inc({ outcome })
+        if (outcome === 'conflict') {
+          ingest.logger.error({ zone, event: arrival.event.id, producer: arrival.producer }, 'an event came with the id of another one')
+          setAside(arrival.at, 'conflicting_event', arrival)
+          continue
+        }
+        if (outcome === 'appended') grown += 1
+        outcomes[arrival.at] = 'done'
+        settled.push(arrival)
+      }
+      if (grown > 0) ingest.onGrown(zone, size)
+    } catch (error) {
+      if (isDatabaseOutage(error)) throw error
+      // Only this zone waits: its events are handed out again.
+      const broken = error instanceof HeadBroken
+      ingest.logger.error({ err: error, zone, events: arrivals.length, broken }, 'events of a zone could not be appended')
+    }
+  }
+  const results = await Promise.allSettled([...zones].map(([zone, arrivals]) => appendOne(zone, arrivals)))
+  const failed = results.find((result) => result.status === 'rejected')
+  if (failed !== undefined) throw failed.reason
+
+  const seqs = new Map<string, number[]>()
+  for (const { producer, seq } of settled) {
+    if (seq === null) continue
+    const known = seqs.get(producer)
+    if (known === undefined) seqs.set(producer, [seq])
+    else known.push(seq)
+  }
+  if (seqs.size > 0) await ingest.producers.held(seqs)
+  stop()
+  return outcomes
+}
