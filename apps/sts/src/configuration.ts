@@ -25,8 +25,13 @@ const settings = {
   ISSUER_URL: setting.url({ meaning: 'Public base URL; every zone’s issuer is {ISSUER_URL}/zones/{zone id}.' }),
   ISSUER_ALIASES: setting.list({ meaning: 'Former issuer URLs whose mandates are still accepted while it moves.', default: [] }),
   SPOOL_DIR: setting.string({ meaning: 'Directory of the evidence spool.', default: './spool' }),
-  EVIDENCE: setting.oneOf(['write-ahead', 'async', 'write-through'], {
-    meaning: 'What an effect waits for: fsync in the spool, nothing (dev), or Postgres.',
+  SPOOL_MAX_BYTES: setting.integer({
+    meaning: 'Bytes of evidence that may wait for the ledger; at that many nothing is minted.',
+    min: 65_536,
+    default: 1024 * 1024 * 1024,
+  }),
+  EVIDENCE: setting.oneOf(['write-ahead', 'async'], {
+    meaning: 'What an effect waits for: its evidence synchronised in the spool, or nothing (dev).',
     default: 'write-ahead',
   }),
   REVOCATION_MAX_AGE: setting.duration({
@@ -51,9 +56,6 @@ export const stsConfiguration = defineConfiguration(settings, (values) => {
     if (EXAMPLE_HOST.test(issuer.hostname)) problems.push({ name: 'ISSUER_URL', rule: 'must not be an example host in stable' })
   }
   if (values.CARACAL_MODE !== 'dev' && values.EVIDENCE === 'async') problems.push({ name: 'EVIDENCE', rule: 'may be async in dev only' })
-  if (values.EVIDENCE === 'write-through' && values.STREAMS_DRIVER !== 'postgres') {
-    problems.push({ name: 'EVIDENCE', rule: 'may be write-through with STREAMS_DRIVER=postgres only' })
-  }
   for (const alias of values.ISSUER_ALIASES) {
     if (!URL.canParse(alias)) problems.push({ name: 'ISSUER_ALIASES', rule: 'must be URLs' })
   }

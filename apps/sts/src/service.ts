@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import type { Clock, ZoneId } from '@caracal/core'
+import type { Clock, RequestId, ZoneId } from '@caracal/core'
 import { followRevocations, mandateVerifier, RevocationView } from '@caracal/enforcement'
-import { type Database, findDelegations, findSessions, openDatabase, schemaCompatibility } from '@caracal/postgres'
+import { type Database, enqueue, findDelegations, findSessions, openDatabase, schemaCompatibility } from '@caracal/postgres'
 import {
   createAdminAuthenticator,
   createFailureThrottle,
@@ -16,7 +16,14 @@ import {
   startService,
   validNow,
 } from '@caracal/service'
-import { type EvidenceWriter, openStreams, type Streams } from '@caracal/streams'
+import {
+  openEvidenceWriter,
+  openStreams,
+  outboxEvidence,
+  type Streams,
+  startOutboxDispatcher,
+  startRefusalAggregator,
+} from '@caracal/streams'
 import type { StsConfiguration } from './configuration.ts'
 import { providerCredentials } from './credentials/provider-credentials.ts'
 import { fetchProviderToken } from './credentials/token-endpoint.ts'
@@ -25,13 +32,12 @@ import { pinIssuer } from './keys/pin-issuer.ts'
 import { rotateZoneKeys } from './keys/zone-key-store.ts'
 import { stsMetrics } from './metrics.ts'
 import type { RevocationDesk } from './oauth/revoke-mandate.ts'
-import { refusalEvidence } from './refusal-evidence.ts'
 import { replicaDesk } from './replicas/replica-desk.ts'
 import { reportOwnState } from './replicas/report-own-state.ts'
 import { postgresRevocations } from './revocation-source.ts'
 import { discoveryRoutes } from './routes/discovery.ts'
 import { internalRoutes } from './routes/internal.ts'
-import { keyRoutes } from './routes/keys.ts'
+import { keyRoutes, rotationEvent } from './routes/keys.ts'
 import { tokenRoutes } from './routes/token.ts'
 import { tokenStateRoutes } from './routes/token-state.ts'
 import { lineageReader } from './zones/lineage-reader.ts'
@@ -42,7 +48,6 @@ export type StsShared = {
   readonly database?: Database
   readonly streams?: Streams
   readonly logger?: Logger
-  readonly evidence?: EvidenceWriter
   /** Time, for tests. */
   readonly clock?: Clock
   readonly version?: string
@@ -68,14 +73,28 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
     const database = shared.database ?? (await ownDatabase(config, logger, onStop))
     const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
     await pinIssuer(database, config, clock(), logger)
-    const evidence = shared.evidence
-    if (evidence === undefined) throw new Error('evidence')
+    const evidence = await openEvidenceWriter({
+      dir: config.SPOOL_DIR,
+      service: 'sts',
+      keys: config.AUDIT_HMAC_KEY,
+      streams,
+      mode: config.EVIDENCE,
+      maxBytes: config.SPOOL_MAX_BYTES,
+      logger,
+      clock,
+    })
+    if (shared.database === undefined) {
+      // What is revoked here must not wait for the API to come back; in one process the API's dispatcher is enough.
+      const dispatcher = startOutboxDispatcher({ database, streams, logger, producer: 'sts' })
+      onStop('outbox', dispatcher.stop)
+    }
+    const evidenceIn = outboxEvidence({ service: 'sts', keys: config.AUDIT_HMAC_KEY, clock })
     onStop('evidence', async () => {
       const left = await evidence.close(FLUSH_MS)
       if (left > 0) logger.warn({ left }, 'evidence stays on the volume')
     })
 
-    const rotated = { count: () => {} }
+    const told = { rotated: () => {}, changed: () => {} }
     const zones = openZones({
       database,
       kek: config.ZONE_KEK,
@@ -83,7 +102,8 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
       issuerAliases: config.ISSUER_ALIASES,
       clock,
       logger,
-      onPromotion: () => rotated.count(),
+      onChange: () => told.changed(),
+      onPromotion: () => told.rotated(),
     })
     const lineages = lineageReader({
       sessions: (zone, ids) => findSessions(database.query, zone, ids),
@@ -117,14 +137,27 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
       revocations: () => view.size(),
       fresh: () => view.unfit() === null,
       evidenceWritable: evidence.writable,
+      spool: evidence.health,
     })
-    rotated.count = () => own.keyRotations.inc()
+    told.rotated = () => own.keyRotations.inc()
     observePool(metrics, database)
     if (config.EVIDENCE === 'async') metrics.insecureSetting('EVIDENCE')
 
-    const desk: RevocationDesk = { clock, zones, revocations: view, streams, throttle, mandates, lineages, evidence, database, view }
-    const refusals = refusalEvidence(evidence, logger)
-    onStop('refusals', refusals.stop)
+    const desk: RevocationDesk = {
+      clock,
+      zones,
+      revocations: view,
+      streams,
+      throttle,
+      mandates,
+      lineages,
+      evidence,
+      evidenceIn,
+      database,
+      view,
+    }
+    const refusals = startRefusalAggregator({ evidence, type: 'mandate.refused', logger })
+    onStop('refusals', refusals.close)
     const credentials = providerCredentials({
       zones,
       kek: config.ZONE_KEK,
@@ -138,9 +171,12 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
     const replicas = replicaDesk({ zones, revocations: source, database, clock, logger })
     const reporting = reportOwnState({ replicas, zones, replica: `sts-${hostname()}-${randomBytes(3).toString('hex')}` })
     onStop('own state', reporting.stop)
-    const rotate = async (zone: ZoneId) => {
-      const outcome = await rotateZoneKeys(database, config.ZONE_KEK, zone, clock())
-      if (outcome.promoted) rotated.count()
+    told.changed = reporting.changed
+    const rotate = async (zone: ZoneId, requestId: RequestId) => {
+      const outcome = await rotateZoneKeys(database, config.ZONE_KEK, zone, clock(), (tx) =>
+        enqueue(tx, evidenceIn(rotationEvent(zone, requestId))),
+      )
+      if (outcome.promoted) told.rotated()
       await zones.check()
       return outcome
     }
@@ -157,7 +193,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
         ...tokenStateRoutes(desk),
         ...discoveryRoutes(zones, config.ISSUER_URL),
         ...internalRoutes({ replicas, credentials, sealing: { kek: config.ZONE_KEK, zones } }),
-        ...(config.STS_ADMIN_TOKEN === undefined ? [] : keyRoutes(desk, rotate)),
+        ...(config.STS_ADMIN_TOKEN === undefined ? [] : keyRoutes(zones, rotate)),
       ],
       authenticator: createAdminAuthenticator({
         deployment: [
@@ -179,7 +215,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
           name: 'schema',
           kind: 'dependency',
           reason: 'schema_incompatible',
-          check: async () => (await schemaCompatibility(database)).state === 'ok',
+          check: schemaCheck(database),
         },
         { name: 'revocation_view', kind: 'safety', reason: 'revocation_view_stale', check: () => view.unfit() === null },
         { name: 'evidence', kind: 'safety', reason: 'evidence_unavailable', check: () => evidence.writable() },
@@ -201,6 +237,17 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
   } catch (error) {
     for (const hook of stops.reverse()) await Promise.resolve(hook.stop()).catch(() => undefined)
     throw error
+  }
+}
+
+/** A schema that fits is looked at again each minute: only a newer release's contract step can take it away. */
+function schemaCheck(database: Database): () => Promise<boolean> {
+  let fitsUntil = 0
+  return async () => {
+    if (performance.now() < fitsUntil) return true
+    const fits = (await schemaCompatibility(database)).state === 'ok'
+    if (fits) fitsUntil = performance.now() + 60_000
+    return fits
   }
 }
 

@@ -106,8 +106,18 @@ describe('[P-004] [P-005] every refusal of the form', () => {
     ['an approval that is no id', 'invalid_request', 'approval', () => ({ approval: 'yes' })],
     ['an approval for what is not held', 'invalid_request', 'approval', () => ({ approval: newId('approval') })],
     ['two authentication methods', 'invalid_request', 'more than one', () => ({ client_assertion: 'x', client_assertion_type: ASSERTION })],
-    ['an assertion without type', 'missing_parameter', 'client_assertion_type', () => ({ client_secret: undefined, client_assertion: 'x' })],
-    ['a type without assertion', 'missing_parameter', 'client_assertion', () => ({ client_secret: undefined, client_assertion_type: ASSERTION })],
+    [
+      'an assertion without type',
+      'missing_parameter',
+      'client_assertion_type',
+      () => ({ client_secret: undefined, client_assertion: 'x' }),
+    ],
+    [
+      'a type without assertion',
+      'missing_parameter',
+      'client_assertion',
+      () => ({ client_secret: undefined, client_assertion_type: ASSERTION }),
+    ],
     [
       'another assertion type',
       'invalid_request',
@@ -276,10 +286,7 @@ describe('client authentication', () => {
     ['another key', () => assertion({}, {}, foreignKey)],
     ['an unknown kid', () => assertion({}, { kid: 'k2' })],
     ['no signature', async () => `${(await assertion()).split('.').slice(0, 2).join('.')}.`],
-    [
-      'alg none',
-      async () => `${Buffer.from('{"alg":"none"}').toString('base64url')}.${(await assertion()).split('.')[1]}.`,
-    ],
+    ['alg none', async () => `${Buffer.from('{"alg":"none"}').toString('base64url')}.${(await assertion()).split('.')[1]}.`],
   ])('[P-008] refuses an assertion with %s', async (_name, make) => {
     await refused(await withAssertion(await make()), 'invalid_client')
   })
@@ -359,7 +366,8 @@ describe('lineage', () => {
   it('refuses a delegation that is unknown, not to the caller, not of the session, expired or wider than it was given', async () => {
     const from = await world.session(peer)
     const grants = [{ resource: resource.id, scopes: ['read'] }]
-    const ask = (delegation: string, change: Fields = {}) => world.post('/oauth/2/token', form({ session: session.id, delegation, ...change }))
+    const ask = (delegation: string, change: Fields = {}) =>
+      world.post('/oauth/2/token', form({ session: session.id, delegation, ...change }))
     await refused(await ask(newId('delegation')), 'delegation_not_usable')
     await refused(await ask((await world.delegation(from, await world.session(peer), grants)).id), 'delegation_not_usable')
     await refused(await ask((await world.delegation(from, await world.session(agent), grants)).id), 'delegation_not_usable')

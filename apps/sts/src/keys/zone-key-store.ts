@@ -46,13 +46,14 @@ export async function maintainZoneKeys(database: Database, kek: KeyRing, zone: Z
 
 /**
  * Asks for the next key to sign as early as it may: at once when it was published for ten minutes, else when it will have
- * been (P-011). Asking again meanwhile changes nothing.
+ * been (P-011). Asking again meanwhile changes nothing. `within` writes into the same transaction: the evidence.
  */
 export async function rotateZoneKeys(
   database: Database,
   kek: KeyRing,
   zone: ZoneId,
   now: UnixMillis,
+  within: (tx: Transaction) => Promise<unknown> = async () => undefined,
 ): Promise<KeyMaintenance & { readonly kid: string; readonly signsAt: UnixMillis }> {
   return database.transaction(async (tx) => {
     const before = await maintain(tx, kek, zone, now)
@@ -67,6 +68,7 @@ export async function rotateZoneKeys(
       .where('kid', '=', next.kid)
       .execute()
     const after = await maintain(tx, kek, zone, now)
+    await within(tx)
     return { changed: before.changed || after.changed, promoted: before.promoted || after.promoted, kid: next.kid, signsAt }
   })
 }

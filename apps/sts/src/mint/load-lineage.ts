@@ -48,7 +48,8 @@ function check(
   { client, request, subject }: { readonly client: AuthenticatedClient; readonly request: TokenRequest; readonly subject: Subject },
   rows: LineageRows,
 ): Result<{ readonly lineage: LoadedLineage }> {
-  const now = desk.clock() / 1000
+  // Whole seconds, as mandates have them: what is left of one buys nothing.
+  const now = Math.floor(desk.clock() / 1000)
   const caller = client.application.id
   const bounds: LifetimeBound[] = []
   if (subject.parent !== undefined) bounds.push({ name: 'subject_token', end: subject.parent.claims.exp })
@@ -86,7 +87,7 @@ function check(
   }
   for (const link of chain) {
     if (link.state !== 'active') return refuse('delegation_not_usable')
-    if (link.expiresAt / 1000 <= now) return refuse('lineage_expired', link.id)
+    if (Math.floor(link.expiresAt / 1000) <= now) return refuse('lineage_expired', link.id)
     bounds.push({ name: link.id, end: link.expiresAt / 1000 })
   }
   const delegators: { application: ApplicationId; session: Session }[] = []
@@ -103,7 +104,7 @@ function check(
 function sessionBounds(session: Session | undefined, now: UnixSeconds): Result<readonly LifetimeBound[]> {
   if (session === undefined || session.state === 'ended') return refuse('session_not_usable')
   if (session.state === 'suspended') return refuse('session_suspended')
-  const ends = [session.expiresAt, ...(session.lease === null ? [] : [session.lease.expiresAt])].map((ms) => ms / 1000)
+  const ends = [session.expiresAt, ...(session.lease === null ? [] : [session.lease.expiresAt])].map((ms) => Math.floor(ms / 1000))
   if (ends.some((end) => end <= now)) return refuse('lineage_expired', session.id)
   return ok(ends.map((end) => ({ name: session.id, end })))
 }

@@ -1,15 +1,21 @@
 import { newId, ok, type Result, type Revocation, refuse } from '@caracal/core'
 import type { RevocationView } from '@caracal/enforcement'
-import { type Database, enqueue, revoke } from '@caracal/postgres'
+import { type Database, enqueue, type OutboxMessage, revoke } from '@caracal/postgres'
+import type { EventDraft } from '@caracal/streams'
 import type { MintDesk } from '../mint/mint-desk.ts'
 import type { TokenCall } from '../mint/token-call.ts'
 import { presentedToken } from './presented-token.ts'
 
-export type RevocationDesk = MintDesk & { readonly database: Database; readonly view: Pick<RevocationView, 'apply'> }
+export type RevocationDesk = MintDesk & {
+  /** Evidence in the transaction of the change it is about. */
+  readonly evidenceIn: (draft: EventDraft) => OutboxMessage
+  readonly database: Database
+  readonly view: Pick<RevocationView, 'apply'>
+}
 
 /**
  * RFC 7009 §2: a client revokes its own mandate and with it every mandate exchanged from it. Unknown, expired, revoked already and of
- * another client: done, for there is nothing to do. Row and message are one transaction; here it counts at once. When it cannot
+ * another client: done, for there is nothing to do. Row, evidence and message are one transaction; here it counts at once. When it cannot
  * be made durable: 503, never a 200 that revoked nothing.
  */
 export async function revokeMandate(desk: RevocationDesk, call: TokenCall): Promise<Result<undefined>> {
@@ -26,19 +32,6 @@ export async function revokeMandate(desk: RevocationDesk, call: TokenCall): Prom
   const by = client.application.id
   const message: Revocation = { v: 1, op: 'revoke', kind: 'mandate', id: claims.jti, zone: claims.zone, at, reason: 'by its client' }
   try {
-    await desk.evidence.record({
-      zone: claims.zone,
-      type: 'revocation.published',
-      actor: { application: by },
-      target: { kind: 'mandate', id: claims.jti },
-      mandate: { jti: claims.jti, txn: claims.txn, expiry: claims.exp },
-      request_id: call.requestId,
-      ...(call.clientRequestId === undefined ? {} : { client_request_id: call.clientRequestId }),
-    })
-  } catch {
-    return refuse('evidence_unavailable')
-  }
-  try {
     await desk.database.transaction(async (tx) => {
       const row = {
         id: newId('revocation', at),
@@ -49,7 +42,17 @@ export async function revokeMandate(desk: RevocationDesk, call: TokenCall): Prom
         by,
       }
       const { created } = await revoke(tx, row, at)
-      if (created) await enqueue(tx, { stream: 'caracal.revocations', aggregate: claims.jti, payload: JSON.stringify(message) })
+      if (!created) return
+      const event = desk.evidenceIn({
+        zone: claims.zone,
+        type: 'revocation.published',
+        actor: { application: by },
+        target: { kind: 'mandate', id: claims.jti },
+        mandate: { jti: claims.jti, txn: claims.txn, expiry: claims.exp },
+        request_id: call.requestId,
+        ...(call.clientRequestId === undefined ? {} : { client_request_id: call.clientRequestId }),
+      })
+      await enqueue(tx, [event, { stream: 'caracal.revocations', aggregate: claims.jti, payload: JSON.stringify(message) }])
     })
   } catch {
     return refuse('store_unavailable')

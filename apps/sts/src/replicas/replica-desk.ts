@@ -28,6 +28,8 @@ export function replicaDesk(options: {
   const noted = new Map<string, { readonly text: string; readonly at: number }>()
 
   async function note(request: SyncRequest): Promise<void> {
+    // A poll for revocations alone says nothing about what is loaded.
+    if (Object.keys(request.loaded).length === 0) return
     const text = JSON.stringify([request.role, request.loaded])
     const before = noted.get(request.replica)
     const now = clock()

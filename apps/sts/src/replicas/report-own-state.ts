@@ -1,12 +1,20 @@
 import type { Zones } from '../zones/zones.ts'
 import type { ReplicaDesk } from './replica-desk.ts'
 
-const EVERY_MS = 2_000
+/** What did not change is said again this often, what changed at once. */
+const EVERY_MS = 5_000
+
+/** Changes that come together are one report. */
+const GATHER_MS = 20
+
+export type OwnStateReport = { changed(): void; stop(): void }
 
 /** The STS decides too: what it serves stands in the activation status like that of every other replica (P-023). */
-export function reportOwnState(options: { readonly replicas: ReplicaDesk; readonly zones: Zones; readonly replica: string }): {
-  stop(): void
-} {
+export function reportOwnState(options: {
+  readonly replicas: ReplicaDesk
+  readonly zones: Zones
+  readonly replica: string
+}): OwnStateReport {
   const { replicas, zones, replica } = options
   const report = () => {
     const loaded = Object.fromEntries(
@@ -24,5 +32,17 @@ export function reportOwnState(options: { readonly replicas: ReplicaDesk; readon
   report()
   const timer = setInterval(report, EVERY_MS)
   timer.unref()
-  return { stop: () => clearInterval(timer) }
+  let gathering: NodeJS.Timeout | undefined
+  return {
+    changed() {
+      gathering ??= setTimeout(() => {
+        gathering = undefined
+        report()
+      }, GATHER_MS)
+    },
+    stop() {
+      clearInterval(timer)
+      clearTimeout(gathering)
+    },
+  }
 }

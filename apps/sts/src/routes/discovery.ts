@@ -103,5 +103,5 @@ function document(body: unknown, contentType: string, seen: string | undefined):
   const text = JSON.stringify(body)
   const tag = etag(createHash('sha256').update(text).digest('base64url').slice(0, 22))
   const headers = { etag: tag, 'cache-control': CACHE, 'access-control-allow-origin': '*', 'cross-origin-resource-policy': 'cross-origin' }
-  return ifNoneMatch(seen, tag) ? answer(304, undefined, headers) : raw(contentType, text, { headers })
+  return ifNoneMatch(seen, tag) ? answer(304, undefined, headers) : raw(contentType, Buffer.from(text), { headers })
 }

@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { isId } from '@caracal/core'
 import { answer, anyone, form, oauthError, Problem, type RouteRequest, type RouteRow, route } from '@caracal/service'
+import type { RefusalAggregator } from '@caracal/streams'
 import { claimedClient } from '../client/client-assertion.ts'
 import { presentedCredential } from '../client/presented-credential.ts'
 import type { StsMetrics } from '../metrics.ts'
@@ -9,7 +10,6 @@ import type { MintDesk } from '../mint/mint-desk.ts'
 import { recordRefusal } from '../mint/record-refusal.ts'
 import { TokenAnswer, tokenAnswer } from '../mint/token-answer.ts'
 import type { TokenCall } from '../mint/token-call.ts'
-import type { RefusalEvidence } from '../refusal-evidence.ts'
 
 /** RFC 6749 §5.1: nothing of it is kept by anybody on the way. */
 export const NO_STORE = { 'cache-control': 'no-store', pragma: 'no-cache' } as const
@@ -29,7 +29,7 @@ export function tokenCall(request: OAuthCall): TokenCall {
 }
 
 /** `POST /oauth/2/token`: RFC 6749 §4.4 and RFC 8693. */
-export function tokenRoutes(desk: MintDesk, metrics: StsMetrics, refusals: RefusalEvidence): RouteRow[] {
+export function tokenRoutes(desk: MintDesk, metrics: StsMetrics, refusals: Pick<RefusalAggregator, 'note'>): RouteRow[] {
   const mint = mintWith(desk)
   return [
     route({
@@ -63,7 +63,7 @@ export function tokenRoutes(desk: MintDesk, metrics: StsMetrics, refusals: Refus
         if (so.client !== undefined) await recordRefusal(desk, call, so, refusal)
         else {
           const zone = namedZone(desk, call)
-          if (zone !== undefined) refusals.note({ zone, source: call.source, reason: refusal.reason })
+          refusals.note({ zone, source: call.source, reason: refusal.reason })
         }
         return refusal
       },

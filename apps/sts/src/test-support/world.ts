@@ -9,11 +9,15 @@ import {
   type Delegation,
   type Grant,
   newId,
+  type Provider,
+  type ProviderMethod,
   type PublicJwk,
   parsePolicy,
   RESOURCE_DEFAULTS,
   type Resource,
   type Result,
+  type Revocation,
+  type RevocationKind,
   type Session,
   type Zone,
   type ZoneId,
@@ -29,17 +33,21 @@ import {
   createApplication,
   createPolicy,
   createPolicySet,
+  createProvider,
   createResource,
   createZone,
   type Database,
   findPolicySetByName,
   insertDelegation,
   insertSession,
+  lift,
   migrateUp,
   openDatabase,
+  revoke,
 } from '@caracal/postgres'
 import { createInternalClient, createLogger, type InternalClient, type RunningService } from '@caracal/service'
 import { openStreams, type Streams } from '@caracal/streams'
+import { decodeJwt, type JWTPayload } from 'jose'
 import Type from 'typebox'
 import { type StsConfiguration, type StsShared, startSts, stsConfiguration } from '../index.ts'
 
@@ -75,7 +83,27 @@ export type World = {
     grants: readonly Grant[],
     fields?: Partial<Delegation> & { above?: Delegation },
   ): Promise<Delegation>
+  /** A token request of this client; undefined takes a field away. */
+  ask(
+    application: Application & { readonly secret: string },
+    change?: Readonly<Record<string, string | undefined>>,
+  ): Promise<TokenBody & { readonly status: number; readonly claims: JWTPayload | undefined }>
+  /** Row and broadcast, as the API and the Coordinator make them. */
+  revoke(zone: ZoneId, kind: RevocationKind, target: string, op?: 'revoke' | 'lift'): Promise<void>
+  provider(zone: ZoneId, method: ProviderMethod, secret: string | null, fields?: Partial<Provider>): Promise<Provider>
+  /** A pool that the STS does not use. */
+  readonly fixtures: Database
   close(): Promise<void>
+}
+
+export type TokenBody = {
+  readonly access_token?: string
+  readonly scope?: string
+  readonly expires_in?: number
+  readonly mandate_id?: string
+  readonly clamped_by?: string
+  readonly code?: string
+  readonly error?: string
 }
 
 export type WorldOptions = {
@@ -86,6 +114,7 @@ export type WorldOptions = {
   readonly settled?: boolean
   /** Statements of the request path only: the STS opens its own pool beside the one that the fixtures use. */
   readonly databaseUrl?: string
+  readonly redisUrl?: string
 }
 
 export async function openWorld(options: WorldOptions = {}): Promise<World> {
@@ -112,12 +141,14 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   })
   const logger = createLogger({ name: 'sts', level: config.LOG_LEVEL })
   const common = { keys: config.STREAMS_HMAC_KEY, logger }
-  const streams = openStreams(driver === 'redis' ? { ...common, driver, url: redisUrl() } : { ...common, driver, database })
+  const streams = openStreams(
+    driver === 'redis' ? { ...common, driver, url: options.redisUrl ?? redisUrl() } : { ...common, driver, database },
+  )
   const sts = await startSts(config, {
     database,
     streams,
     logger,
-    evidence: { record: async () => 'evt', writable: () => true, close: async () => 0 },
+
     ...options.shared,
   })
   const clients: InternalClient[] = []
@@ -222,6 +253,24 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
           ),
         ),
       ),
+    async provider(zone, method, secret, fields = {}) {
+      const id = newId('provider')
+      const place = { zone, table: 'providers', row: id, column: 'sealed_secret', version: 1 }
+      const reply = Type.Object({ sealed: Type.String() })
+      const sealed =
+        secret === null ? null : established(await api.call('/internal/seal', { ...place, secret }, { reply, sealed: true })).sealed
+      const row = {
+        id,
+        zone,
+        name: name('provider'),
+        hosts: ['up.example'],
+        expiresAt: null,
+        method,
+        secret: sealed === null ? null : { sealed, version: 1, digest: null },
+        ...fields,
+      }
+      return established(await changed(zone, createProvider(fixtures.query, row, now())))
+    },
     policy: (zone, yaml) => changed(zone, activate(fixtures, zone, yaml)),
     async session(application, { above, ...fields } = {}) {
       const id = newId('session')
@@ -266,6 +315,21 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
         now(),
       )
     },
+    ask: async (application, change = {}) => {
+      const fields = { grant_type: 'client_credentials', client_id: application.id, client_secret: application.secret, ...change }
+      const given = Object.entries(fields).filter((one): one is [string, string] => one[1] !== undefined)
+      const response = await fetch(`${sts.address.url}/oauth/2/token`, { method: 'POST', body: new URLSearchParams(given) })
+      const body = (await response.json()) as TokenBody
+      return { status: response.status, ...body, claims: body.access_token === undefined ? undefined : decodeJwt(body.access_token) }
+    },
+    revoke: async (zone, kind, target, op = 'revoke') => {
+      const message: Revocation = { v: 1, op, kind, id: target, zone, at: Date.now(), reason: 'test' }
+      const by = 'test'
+      if (op === 'lift') await lift(fixtures.query, { zone, kind, target, by }, Date.now())
+      else await revoke(fixtures.query, { id: newId('revocation'), zone, kind, target, reason: 'test', by }, Date.now())
+      await streams.publish('caracal.revocations', JSON.stringify(message))
+    },
+    fixtures,
     async close() {
       for (const client of clients) await client.close()
       await sts.stop()
