@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Reason, Resource } from '@caracal/core'
+import { decodeBeginning } from './decode-beginning.ts'
 import { announcedTrailers, headersForClient, type RawHeaders, type ResponsePlace, trailersForClient } from './header-hygiene.ts'
 import { LeakScan, SCANNED_BYTES } from './leak-scan.ts'
 import { lingerThenClose } from './linger.ts'
@@ -37,6 +38,7 @@ export class ClientResponse {
   #trailerNames: readonly string[] = []
   #hold: 'nothing' | 'first_chunk' | 'whole' = 'nothing'
   readonly #held: Buffer[] = []
+  #coding: string | undefined
   #begun = false
   #blocked = false
   #bytes = 0
@@ -87,6 +89,7 @@ export class ClientResponse {
     this.#headers = [...headersForClient(raw, status, place), ...added]
     const content = requestMethod !== 'HEAD' && status !== 204 && status !== 304
     const length = fieldValue(raw, 'content-length')
+    this.#coding = fieldValue(raw, 'content-encoding')
     const events = /^text\/event-stream(?:;|$)/i.test(fieldValue(raw, 'content-type')?.trim() ?? '')
     if (content && length === undefined && this.#response.req.httpVersion !== '1.0')
       this.#trailerNames = [...announcedTrailers(raw), CUT_TRAILER]
@@ -102,7 +105,7 @@ export class ClientResponse {
   data(chunk: Buffer): void {
     this.#idle?.refresh()
     const scanned = this.#scan.take(chunk)
-    if (scanned.leaked) {
+    if (scanned.leaked || (this.#hold === 'first_chunk' && this.#leaksEncoded([chunk]))) {
       this.#options.fail('upstream_leaked_credential')
       return
     }
@@ -110,13 +113,14 @@ export class ClientResponse {
       this.#held.push(...scanned.pass)
       return
     }
+    if (scanned.pass.length === 0) return
     this.#begin()
     for (const part of scanned.pass) this.#write(part)
   }
 
   /** The answer is complete. */
   finish(rawTrailers: RawHeaders): void {
-    if (this.#scan.inHeaders(rawTrailers)) {
+    if (this.#scan.inHeaders(rawTrailers) || (this.#hold === 'whole' && this.#leaksEncoded(this.#held))) {
       this.#options.fail('upstream_leaked_credential')
       return
     }
@@ -149,6 +153,12 @@ export class ClientResponse {
   abandon(): void {
     clearTimeout(this.#idle)
     this.#held.length = 0
+  }
+
+  #leaksEncoded(parts: readonly Buffer[]): boolean {
+    if (this.#coding === undefined) return false
+    const decoded = decodeBeginning(this.#coding, parts)
+    return decoded !== null && this.#scan.inBytes(decoded)
   }
 
   #begin(): void {

@@ -1,3 +1,4 @@
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
 import fc from 'fast-check'
 import { request } from 'undici'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -116,6 +117,25 @@ describe('on the wire', () => {
     expect(outcome).toMatchObject({ status: 502, interrupted: 'upstream_leaked_credential', bytes_out: 0 })
     expect(JSON.stringify(outcome)).not.toContain(SECRET)
   })
+
+  it.each([
+    ['gzip', gzipSync],
+    ['deflate', deflateSync],
+    ['br', brotliCompressSync],
+    ['zstd', zstdCompressSync],
+  ] as const)(
+    'a credential that comes back compressed with %s is seen, and other compressed bytes pass as they are [P-070]',
+    async (coding, compress) => {
+      const path = await pathTo((req, res) => {
+        const body = compress(Buffer.from(req.url === '/clean' ? 'clean '.repeat(50_000) : JSON.stringify(req.headers)))
+        res.writeHead(200, { 'content-encoding': coding, ...(req.url === '/declared' ? { 'content-length': body.length } : {}) }).end(body)
+      })
+      for (const below of ['/chunked', '/declared']) expect((await request(`${path.url}/r/notes${below}`)).statusCode, below).toBe(502)
+      const clean = await request(`${path.url}/r/notes/clean`)
+      expect(clean.headers['content-encoding']).toBe(coding)
+      expect(Buffer.from(await clean.body.arrayBuffer()).equals(compress(Buffer.from('clean '.repeat(50_000))))).toBe(true)
+    },
+  )
 
   it('an event stream is not delayed, and is cut before a credential gets out [P-070]', async () => {
     const release = Promise.withResolvers<void>()

@@ -32,13 +32,18 @@ export class LeakScan {
     return this.#texts.some((secret) => raw.some((text) => text.includes(secret)))
   }
 
+  /** Whether bytes that are only looked at contain a secret. */
+  inBytes(bytes: Buffer): boolean {
+    return this.#needles.some((needle) => bytes.includes(needle))
+  }
+
   /** Takes the next chunk of the body. */
   take(chunk: Buffer): Scanned {
     if (!this.active) return { leaked: false, pass: this.#release(chunk) }
     const text = this.#held === null ? chunk : Buffer.concat([this.#held, chunk])
     this.#held = null
     this.#scanned += chunk.length
-    if (this.#needles.some((needle) => text.includes(needle))) return { leaked: true }
+    if (this.inBytes(text)) return { leaked: true }
     const hold = this.#scanned < SCANNED_BYTES ? longestBeginning(text, this.#needles) : 0
     if (hold === 0) return { leaked: false, pass: [text] }
     this.#held = text.subarray(text.length - hold)
