@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,6 +10,8 @@ export type PostgresServer = {
   /** URL of the maintenance database, as superuser. */
   readonly url: string
   readonly dataDir: string
+  /** To every process of the server: SIGSTOP makes it hang without closing anything, SIGCONT lets it go on. */
+  signal(signal: NodeJS.Signals): void
   stop(): Promise<void>
 }
 
@@ -60,6 +62,7 @@ export async function startPostgres(
   return {
     url,
     dataDir,
+    signal: (signal) => signalTree(child.pid, signal),
     stop: async () => {
       child.kill('SIGINT') // fast shutdown: open connections are ended
       await exited
@@ -82,4 +85,11 @@ async function untilAnswers(url: string): Promise<void> {
       await sleep(50)
     }
   }
+}
+
+/** A process and its children: Postgres serves each connection from a child of its own. */
+function signalTree(pid: number | undefined, signal: NodeJS.Signals): void {
+  if (pid === undefined) return
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean)
+  for (const one of [pid, ...children.map(Number)]) process.kill(one, signal)
 }

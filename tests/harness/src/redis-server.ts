@@ -9,6 +9,8 @@ import { freePort } from './free-port.ts'
 export type RedisServer = {
   readonly url: string
   readonly port: number
+  /** SIGSTOP makes it hang without closing anything, SIGCONT lets it go on. */
+  signal(signal: NodeJS.Signals): void
   stop(signal?: NodeJS.Signals): Promise<void>
 }
 
@@ -48,6 +50,7 @@ export async function startRedis(options: { port?: number; args?: readonly strin
   return {
     url: `redis://127.0.0.1:${port}`,
     port,
+    signal: (signal) => void child.kill(signal),
     stop: async (signal = 'SIGKILL') => {
       child.kill(signal)
       await exited
