@@ -1,6 +1,6 @@
 import { ok, type Result, refuse } from '@caracal/core'
+import { EgressError, type EgressGuard, type EgressRefusal, type EgressRules } from '@caracal/service'
 import { Client } from 'undici'
-import { EgressError, type EgressGuard, type EgressRefusal, type EgressRules } from './egress-guard.ts'
 
 export type EgressCall = {
   readonly url: string

@@ -29,7 +29,7 @@ async function pathTo(upstream: TestServer, more: Partial<DataPathOptions['resou
 const QUICK = { connect: 1, firstByte: 0.2, idle: 0.2, stream: 600 }
 
 describe('limits', () => {
-  it('a declared length above the cap is 413 before the upstream hears of it [P-067]', async () => {
+  it('a declared length above the cap is 413 before the upstream hears of it', async () => {
     let calls = 0
     const path = await pathTo(await startUpstream((_req, res) => res.end(String(++calls))), { maxBodyBytes: 10 })
     const answer = await rawCall(path.port, 'POST /r/notes/ HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n')
@@ -37,7 +37,7 @@ describe('limits', () => {
     expect(calls).toBe(0)
   })
 
-  it('a chunked body that grows past the cap ends the upload with 413 [P-067]', async () => {
+  it('a chunked body that grows past the cap ends the upload with 413', async () => {
     let completed = false
     const path = await pathTo(
       await startUpstream((req, res) =>
@@ -78,7 +78,7 @@ describe('limits', () => {
         [`GET /r/notes/ HTTP/1.1\r\nHost: x\r\nX: ${'y'.repeat(17_000)}\r\n\r\n`, 'headers_too_large'],
       ] as const
     ).map(([bytes, reason]) => ({ bytes, reason, line: bytes.slice(0, 90) })),
-  )('$line is $reason and never reaches the upstream [P-070] [P-072]', async ({ bytes, reason }) => {
+  )('$line is $reason and never reaches the upstream [P-070]', async ({ bytes, reason }) => {
     const bodies: string[] = []
     const path = await pathTo(
       await startUpstream((req, res) => req.on('data', (part) => bodies.push(String(part))).on('end', () => res.end('reached'))),
@@ -123,7 +123,7 @@ describe('upstreams that misbehave', () => {
     ['a close before the answer', after('', 'destroy'), 'upstream_unreachable'],
     ['silence', after(''), 'upstream_timeout'],
     ['half a head', after('HTTP/1.1 200 OK\r\nX-Part: '), 'upstream_timeout'],
-  ] as const)('%s: the client is told whose fault it is [P-068] [P-071]', async (_name, start, reason) => {
+  ] as const)('%s: the client is told whose fault it is [P-071]', async (_name, start, reason) => {
     const path = await pathTo(await start(), { timeouts: QUICK })
     const answer = await request(`${path.url}/r/notes/`, { method: 'POST' })
     expect({ status: answer.statusCode, code: ((await answer.body.json()) as { code: string }).code }).toEqual(refusalOf(reason))
@@ -143,7 +143,7 @@ describe('upstreams that misbehave', () => {
     expect((await path.outcome(0)).interrupted).toMatch(/^upstream_/)
   })
 
-  it('nothing listens: 502, and the tenth call does not even try [P-073]', async () => {
+  it('nothing listens: 502, and the tenth call does not even try', async () => {
     const gone = await startUpstream(() => {})
     await gone.close()
     const path = keep(await startDataPath({ resource: resourceFor(gone.url) }))
@@ -155,7 +155,7 @@ describe('upstreams that misbehave', () => {
     expect(path.exchanges.length).toBeLessThan(10)
   })
 
-  it('a connection that broke while idle costs a repeatable call nothing [P-073]', async () => {
+  it('a connection that broke while idle costs a repeatable call nothing', async () => {
     let connections = 0
     const path = await pathTo(
       await startRawUpstream((socket) => {
@@ -182,7 +182,7 @@ describe('upstreams that misbehave', () => {
     expect(await path.outcome(0)).toMatchObject({ status: 403 })
   })
 
-  it('an upstream whose connections are all taken by streams is no broken upstream [P-073]', async () => {
+  it('an upstream whose connections are all taken by streams is no broken upstream', async () => {
     const upstream = keep(
       await startUpstream((req, res) => {
         if (req.url === '/fast') res.end('ok')

@@ -82,7 +82,7 @@ describe('bytes', () => {
     expect(answer).toContain('HTTP/1.1 299 Quite Fine\r\nX-One: 1\r\nx-one: 2\r\nX-Latin: \xe4\r\nContent-Length: 0\r\n')
   })
 
-  it('passes trailers of a response, announced, without those in our name [P-072]', async () => {
+  it('passes trailers of a response, announced, without those in our name', async () => {
     const path = await pathTo(
       await startUpstream((_req, res) => {
         res.writeHead(200, { trailer: 'X-Sum, X-Caracal-Revoked' })
@@ -189,7 +189,7 @@ describe('clients that misbehave', () => {
 })
 
 describe('cut', () => {
-  it('an event stream is cut in the middle with a trailer, and the upstream is dropped [P-176]', async () => {
+  it('an event stream is cut in the middle with a trailer, and the upstream is dropped', async () => {
     const dropped = Promise.withResolvers<void>()
     const path = await pathTo(
       await startUpstream((_req, res) => {

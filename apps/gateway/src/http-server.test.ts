@@ -22,14 +22,14 @@ async function listen(options: Partial<GatewayServerOptions>): Promise<number> {
 }
 
 describe('createGatewayServer', () => {
-  it('headers that do not come in time are 408 [P-067]', async () => {
+  it('headers that do not come in time are 408', async () => {
     const port = await listen({ headersTimeoutMs: 200 })
     const answer = await rawCall(port, 'GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ')
     expect(answer).toMatch(/^HTTP\/1\.1 408 [\s\S]*"code":"request_timeout"/)
     expect(answer).toContain('x-caracal-source: gateway')
   })
 
-  it('many small headers are counted by their bytes, none is dropped silently [P-067]', async () => {
+  it('many small headers are counted by their bytes, none is dropped silently', async () => {
     const counts: number[] = []
     const port = await listen({ handle: async (req, res) => void res.end(String(counts.push(req.rawHeaders.length / 2))) })
     await rawCall(port, `GET / HTTP/1.1\r\n${'a:b\r\n'.repeat(2_500)}Connection: close\r\n\r\n`)
@@ -47,7 +47,7 @@ describe('createGatewayServer', () => {
     first.destroy()
   })
 
-  it('a bug is 500 without a word of it, and is reported [P-068]', async () => {
+  it('a bug is 500 without a word of it, and is reported', async () => {
     const errors: unknown[] = []
     const bug = new Error('secret detail of the inside')
     const port = await listen({ handle: () => Promise.reject(bug), onError: (error) => errors.push(error) })

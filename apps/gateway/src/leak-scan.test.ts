@@ -107,7 +107,7 @@ describe('on the wire', () => {
         res.write(SECRET.slice(0, 7), () => setImmediate(() => res.end(SECRET.slice(7))))
       }) as Parameters<typeof startUpstream>[0],
     ],
-  ])('an injected credential that comes back %s is 502 and does not arrive [P-070] [P-086]', async (_name, method, listener) => {
+  ])('an injected credential that comes back %s is 502 and does not arrive [P-070]', async (_name, method, listener) => {
     const path = await pathTo(listener as Parameters<typeof startUpstream>[0], method)
     const answer = await request(`${path.url}/r/notes/x`)
     const text = await answer.body.text()

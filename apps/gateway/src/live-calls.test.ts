@@ -29,7 +29,7 @@ function setUp() {
 }
 
 describe('LiveCalls', () => {
-  it('a revoked id of any kind cuts every call that names it, at once, and no other [P-176]', () => {
+  it('a revoked id of any kind cuts every call that names it, at once, and no other', () => {
     for (const kind of ['session', 'delegation', 'application', 'subject', 'mandate', 'zone'] as const) {
       const { calls, cuts, add, revoke } = setUp()
       add('one', ['x', 'shared'])

@@ -1,5 +1,5 @@
 import { type Reason, type Refusal, refuse } from '@caracal/core'
-import { EgressError } from './egress-guard.ts'
+import { EgressError } from '@caracal/service'
 import { UploadError } from './upload-body.ts'
 
 /** What became of a call that got no proper answer, and whether it says something about the upstream's health. */

@@ -1,8 +1,8 @@
 import { newId } from '@caracal/core'
+import { createEgressGuard } from '@caracal/service'
 import { request } from 'undici'
 import { afterEach, describe, expect, it } from 'vitest'
 import { CircuitBreaker } from './circuit-breaker.ts'
-import { createEgressGuard } from './egress-guard.ts'
 import { resourceFor, startDataPath, startUpstream } from './test-support/data-path.ts'
 import { UpstreamPools, upstreamOf } from './upstream-pools.ts'
 
@@ -17,7 +17,7 @@ describe('CircuitBreaker', () => {
     return { breaker, pass: (ms: number) => (now += ms) }
   }
 
-  it('opens after five failures in a row and then lets one probe pass each quarter of a second [P-073]', () => {
+  it('opens after five failures in a row and then lets one probe pass each quarter of a second', () => {
     const { breaker, pass } = broken('connect')
     expect(breaker.admit()).toBe(false)
     pass(250)
@@ -29,7 +29,7 @@ describe('CircuitBreaker', () => {
     expect(breaker.admit()).toBe(true)
   })
 
-  it('closes with the first connection when none could be made, so an outage ends within a second [P-175]', () => {
+  it('closes with the first connection when none could be made, so an outage ends within a second', () => {
     const { breaker, pass } = broken('connect')
     pass(250)
     breaker.admit()
@@ -79,7 +79,7 @@ describe('upstreamOf', () => {
     expect(upstreamOf(resourceFor(url))).toMatchObject({ ok: false, reason: 'upstream_not_allowed' })
   })
 
-  it('zones, and resources with other allowances, share no connection [P-073]', () => {
+  it('zones, and resources with other allowances, share no connection', () => {
     const key = (more: object) => {
       const upstream = upstreamOf(resourceFor('https://api.example/a', more))
       return upstream.ok && upstream.value.key
@@ -114,7 +114,7 @@ describe('UpstreamPools', () => {
     expect(pools.size()).toBe(0)
   })
 
-  it('an upstream that is back is used again within a second [P-175]', async () => {
+  it('an upstream that is back is used again within a second', async () => {
     const first = await startUpstream((_req, res) => res.end('up'))
     const path = await startDataPath({ resource: resourceFor(first.url) })
     opened.push(path)

@@ -1,8 +1,8 @@
 import { ok, type Resource, type Result, refuse, type ZoneId } from '@caracal/core'
+import type { EgressGuard } from '@caracal/service'
+import { type Cidr, parseCidr } from '@caracal/service'
 import { type Dispatcher, Pool } from 'undici'
-import { type Cidr, parseCidr } from './address-class.ts'
 import { CircuitBreaker } from './circuit-breaker.ts'
-import type { EgressGuard } from './egress-guard.ts'
 
 /** Where a Resource's calls go, read once from its configuration. */
 export type Upstream = {

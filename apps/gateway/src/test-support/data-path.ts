@@ -1,7 +1,7 @@
 import { createServer, type RequestListener } from 'node:http'
 import { type AddressInfo, connect, createServer as createNetServer, type Server as NetServer, type Socket } from 'node:net'
 import { newId, type Provider, REASONS, RESOURCE_DEFAULTS, type Reason, type Refusal, type Resource } from '@caracal/core'
-import { createEgressGuard } from '../egress-guard.ts'
+import { createEgressGuard } from '@caracal/service'
 import { forward, type Outcome, type RunningExchange } from '../forward.ts'
 import { headersForUpstream } from '../header-hygiene.ts'
 import { createGatewayServer, sendRefusal } from '../http-server.ts'
