@@ -1,9 +1,8 @@
 import { once } from 'node:events'
+import { createEgressGuard, parseCidr, type Resolve } from '@caracal/service'
 import { Pool } from 'undici'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { parseCidr } from './address-class.ts'
 import { egressCall } from './egress-call.ts'
-import { createEgressGuard, type Resolve } from './egress-guard.ts'
 import { startUpstream, type TestServer } from './test-support/data-path.ts'
 
 const loopback = [parseCidr('127.0.0.0/8')].filter((cidr) => cidr !== null)

@@ -86,7 +86,7 @@ export function createEgressGuard(options: EgressOptions = {}): EgressGuard {
           const to = { ...rest, hostname: address, ...(tls && servername !== undefined ? { servername } : {}) }
           try {
             return await new Promise<Parameters<buildConnector.Callback>[1] & object>((resolved, rejected) =>
-              dial(to, (...[error, socket]) => (socket === null ? rejected(error) : resolved(socket))),
+              dial(to, (...[error, socket]) => (error === null ? resolved(socket) : rejected(error))),
             )
           } catch (error) {
             failure = error
