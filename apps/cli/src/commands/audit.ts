@@ -1,5 +1,7 @@
-import { readFileSync, writeFileSync } from 'node:fs'
-import { verifyBundle } from '@caracal/ledger'
+import { createReadStream, createWriteStream, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
+import type { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { type BundleReport, type Finding, parseVerifierKey, type TrustedKey, verifyBundle } from '@caracal/ledger'
 import { request } from 'undici'
 import { callService } from '../api-client.ts'
 import { CliError } from '../cli-error.ts'
@@ -9,89 +11,132 @@ import { findZone } from './find.ts'
 
 export type LogKeys = { readonly origin: string; readonly vkeys: readonly string[] }
 
-/** Downloads a signed evidence bundle: a range of the zone's log with everything an offline verifier needs. */
+type Audit = { readonly audit: string; readonly token: string }
+
+/** Downloads a signed evidence bundle: a range of the zone's log with everything an offline verifier needs. The file appears whole or not at all. */
 export async function exportBundle(
   { output, context }: CommandContext,
   options: { zone?: string; file: string; from?: string; to?: string },
 ): Promise<void> {
   const where = context()
   const zone = await findZone(where, options.zone)
-  const answer = await request(`${where.audit}/v1/zones/${zone.id}/exports`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${where.token}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ ...(options.from ? { from: Number(options.from) } : {}), ...(options.to ? { to: Number(options.to) } : {}) }),
-  })
-  const text = await answer.body.text()
-  if (answer.statusCode !== 200) throw new CliError(`The export was refused (${answer.statusCode}): ${text.slice(0, 300)}`)
-  writeFileSync(options.file, text, { mode: 0o600 })
-  const { keys } = { keys: await logKeys(where, zone.id) }
-  if (output.json) return output.line(JSON.stringify({ file: options.file, bytes: text.length, ...keys }))
-  output.line(`${options.file}: ${text.length} bytes`)
-  output.line(`verify it anywhere, offline: caracal audit verify --bundle ${options.file} --key '${keys.vkeys[0] ?? ''}'`)
+  const body = await requestBundle(where, zone.id, { ...indexOf('from', options.from), ...indexOf('to', options.to) })
+  const part = `${options.file}.part`
+  try {
+    await pipeline(body, createWriteStream(part, { mode: 0o600 }))
+    renameSync(part, options.file)
+  } catch (error) {
+    rmSync(part, { force: true })
+    throw new CliError(`${options.file} could not be written: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  const keys = await logKeys(where, zone.id)
+  const bytes = statSync(options.file).size
+  if (output.json) return output.line(JSON.stringify({ file: options.file, bytes, ...keys }))
+  output.line(`${options.file}: ${bytes} bytes`)
+  output.line(`verify it anywhere, offline: caracal audit verify --bundle ${options.file} --key '${keys.vkeys.at(-1) ?? ''}'`)
 }
 
 /** The log's origin and public keys, as the Audit service publishes them. */
-export async function logKeys(where: { readonly audit: string; readonly token: string }, zone: string): Promise<LogKeys> {
+export async function logKeys(where: Audit, zone: string): Promise<LogKeys> {
   return callService<LogKeys>(where.audit, where.token, `/v1/zones/${zone}/log/keys`)
 }
 
 /**
  * Verifies evidence. With a bundle: offline, with the given public key and nothing else. Without: exports the whole log of the zone and
- * verifies that with the key the service publishes. Exit code 1 when anything is found.
+ * verifies that with the given key, or with those the service publishes. Exit code 1 when anything is found.
  */
 export async function verify(
   { output, context }: CommandContext,
   options: { bundle?: string; key?: string; zone?: string },
 ): Promise<void> {
-  const { text, keys } =
-    options.bundle === undefined
-      ? await fetchWhole(context, options)
-      : { text: readBundle(options.bundle), keys: options.key ? [options.key] : [] }
-  if (keys.length === 0)
+  const report = options.bundle === undefined ? await verifyLog(context(), options) : await verifyFile(options.bundle, options.key)
+  if (output.json)
+    output.line(JSON.stringify(report, (_, value) => (value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value)))
+  else {
+    output.line(verdict(report))
+    if (report.checkpoint !== undefined)
+      output.line(`  ${report.origin}, checkpoint of ${report.checkpoint.size} entries, signed by ${report.signedBy.join(', ')}`)
+    for (const finding of report.findings) output.line(`  ${finding.kind}  ${placeOf(finding)}  ${finding.detail}`)
+    output.line('This does not prove:')
+    for (const limit of report.notProven) output.line(`  - ${limit}`)
+  }
+  if (!report.ok) throw new CliError('The evidence does not verify.')
+}
+
+function verdict({ ok, events, findingCount }: BundleReport): string {
+  return ok ? colour('green', `verified: ${events} events`) : colour('red', `NOT verified: ${findingCount} findings`)
+}
+
+function placeOf({ place }: Finding): string {
+  const { line, index, to, size } = place
+  const parts = [
+    ...(index === undefined ? [] : [to === undefined ? `index ${index}` : `indexes ${index} to ${to}`]),
+    ...(size === undefined ? [] : [`size ${size}`]),
+    ...(line === undefined ? [] : [`line ${line}`]),
+  ]
+  return parts.join(', ')
+}
+
+async function verifyFile(file: string, key: string | undefined): Promise<BundleReport> {
+  if (key === undefined)
     throw new CliError(
       'A bundle is verified with a public key from another place.',
       'Give it with --key (a vkey string, or a file that holds one).',
       { exitCode: 2 },
     )
-  const verdict = verifyBundle(text, keys.map(vkeyOf))
-  if (output.json) output.line(JSON.stringify(verdict))
-  else {
-    output.line(
-      verdict.ok
-        ? colour('green', `verified: ${verdict.events} events`)
-        : colour('red', `NOT verified: ${verdict.findings.length} findings`),
-    )
-    for (const finding of verdict.findings) output.line(`  ${finding.kind}  ${finding.place}  ${finding.detail}`)
-    output.line('This does not prove:')
-    for (const limit of verdict.doesNotProve) output.line(`  - ${limit}`)
+  const keys = trustedKeys([key])
+  try {
+    return await verifyBundle(createReadStream(file), { keys })
+  } catch (error) {
+    if (error instanceof Error && 'code' in error) throw new CliError(`${file} cannot be read.`, undefined, { exitCode: 2 })
+    throw error
   }
-  if (!verdict.ok) throw new CliError('The evidence does not verify.')
 }
 
-function readBundle(file: string): string {
+async function verifyLog(where: Audit & Parameters<typeof findZone>[0], options: { zone?: string; key?: string }): Promise<BundleReport> {
+  const zone = await findZone(where, options.zone)
+  const { origin, vkeys } = await logKeys(where, zone.id)
+  const keys = trustedKeys(options.key === undefined ? vkeys : [options.key])
+  return await verifyBundle(await requestBundle(where, zone.id, {}), { keys, origin, whole: true })
+}
+
+async function requestBundle(where: Audit, zone: string, range: { from?: number; to?: number }): Promise<Readable> {
+  const answer = await request(`${where.audit}/v1/zones/${zone}/exports`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${where.token}`, 'content-type': 'application/json' },
+    body: JSON.stringify(range),
+  }).catch((error: Error) => {
+    throw new CliError(`${where.audit} cannot be reached: ${error.message}`, 'Is `caracal up` running? Is the address right?')
+  })
+  if (answer.statusCode === 200) return answer.body
+  const text = await answer.body.text()
+  throw new CliError(`The export was refused (${answer.statusCode}): ${text.slice(0, 300)}`)
+}
+
+function indexOf(name: 'from' | 'to', text: string | undefined): { [_ in 'from' | 'to']?: number } {
+  if (text === undefined) return {}
+  if (!/^\d{1,15}$/.test(text)) throw new CliError(`--${name} is an index in the log: a whole number.`, undefined, { exitCode: 2 })
+  return { [name]: Number(text) }
+}
+
+/** Keys are given as vkeys or as files that hold one each. */
+function trustedKeys(given: readonly string[]): TrustedKey[] {
+  return given.map((text) => {
+    const verifier = parseVerifierKey(text.includes('+') ? text : readKeyFile(text))
+    if (verifier === undefined)
+      throw new CliError(
+        'The key is not a verifier key of the form name+id+key.',
+        'The Audit service shows it at /v1/zones/{zone}/log/keys.',
+        { exitCode: 2 },
+      )
+    return { verifier }
+  })
+}
+
+function readKeyFile(file: string): string {
   try {
-    return readFileSync(file, 'utf8')
+    return readFileSync(file, 'utf8').trim()
   } catch {
     throw new CliError(`${file} cannot be read.`, undefined, { exitCode: 2 })
   }
-}
-
-/** A key is given as the vkey itself or as a file that holds it. */
-function vkeyOf(text: string): string {
-  return text.includes('+') ? text : readBundle(text).trim()
-}
-
-async function fetchWhole(
-  context: CommandContext['context'],
-  options: { zone?: string; key?: string },
-): Promise<{ text: string; keys: readonly string[] }> {
-  const where = context()
-  const zone = await findZone(where, options.zone)
-  const answer = await request(`${where.audit}/v1/zones/${zone.id}/exports`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${where.token}`, 'content-type': 'application/json' },
-    body: '{}',
-  })
-  if (answer.statusCode !== 200) throw new CliError(`The log cannot be read (${answer.statusCode}).`)
-  return { text: await answer.body.text(), keys: options.key ? [options.key] : (await logKeys(where, zone.id)).vkeys }
 }
