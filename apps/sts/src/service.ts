@@ -41,6 +41,7 @@ import { keyRoutes, rotationEvent } from './routes/keys.ts'
 import { tokenRoutes } from './routes/token.ts'
 import { tokenStateRoutes } from './routes/token-state.ts'
 import { lineageReader } from './zones/lineage-reader.ts'
+import type { ZoneState } from './zones/zone-state.ts'
 import { openZones } from './zones/zones.ts'
 
 /** What the process may hand over instead of letting the STS open its own; what is handed over is not closed here. */
@@ -219,13 +220,9 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
         },
         { name: 'revocation_view', kind: 'safety', reason: 'revocation_view_stale', check: () => view.unfit() === null },
         { name: 'evidence', kind: 'safety', reason: 'evidence_unavailable', check: () => evidence.writable() },
-        { name: 'keys', kind: 'safety', reason: 'keys_unavailable', check: () => zones.all().every((zone) => zone.signer !== undefined) },
-        {
-          name: 'policies',
-          kind: 'dependency',
-          reason: 'policy_unavailable',
-          check: () => changes.comparedAt() !== null && zones.all().every((zone) => zone.policies.ok),
-        },
+        // One zone that cannot sign is refused by itself; the replica goes only when it can sign for nobody (P-140).
+        { name: 'keys', kind: 'safety', reason: 'keys_unavailable', check: () => canSign(zones.all()) },
+        { name: 'configuration', kind: 'dependency', check: () => changes.comparedAt() !== null },
       ],
       metrics,
       logger,
@@ -238,6 +235,10 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
     for (const hook of stops.reverse()) await Promise.resolve(hook.stop()).catch(() => undefined)
     throw error
   }
+}
+
+function canSign(zones: readonly ZoneState[]): boolean {
+  return zones.length === 0 || zones.some((zone) => zone.signer !== undefined)
 }
 
 /** A schema that fits is looked at again each minute: only a newer release's contract step can take it away. */
