@@ -55,7 +55,7 @@ describe('caracal up', () => {
         if (!text.includes('Ctrl-C stops')) return
         const curls = text.split('\n').filter((line) => line.trim().startsWith('curl'))
         Promise.all(curls.map(shell)).then((answers) => {
-          child.once('exit', () => resolve(answers.join('\n=====\n')))
+          resolve(answers.join('\n=====\n'))
           child.kill('SIGTERM')
         }, reject)
       })

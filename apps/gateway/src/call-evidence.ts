@@ -90,7 +90,7 @@ function subjectOf(zone: ZoneId, facts: Partial<CallFacts>, request: CallRequest
 
 /** A digest of the arguments when a rule read them: what was decided on can be shown later without being kept. */
 function argumentsDigest(facts: Partial<CallFacts>, { shown }: CallRequest): { arguments?: string } {
-  if (!(facts.callReads ?? []).some((read) => read === 'operation.query' || read === 'operation.body')) return {}
+  if (!(facts.callReads ?? []).some((read) => ['operation.query', 'operation.body', 'operation.*'].includes(read))) return {}
   const digest = createHash('sha256').update(`${shown.query}\n`)
   if (shown.body !== null) digest.update(shown.body)
   return { arguments: digest.digest('hex') }

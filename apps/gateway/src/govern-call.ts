@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type Clock, type Refusal, type RequestId, type Result, refuse } from '@caracal/core'
+import { type Clock, type Refusal, type RequestId, type Resource, type Result, refuse } from '@caracal/core'
 import { type CallDependencies, type CallFacts, type CallVerdict, decideCall } from '@caracal/enforcement'
 import { type Logger, parseJsonBody, parseTraceparent } from '@caracal/service'
 import { EvidenceUnavailable, type EvidenceWriter } from '@caracal/streams'
@@ -143,7 +143,7 @@ class Call {
           path: target.below,
           query: queryOf(target.query),
           headers: shownHeaders(request),
-          body: () => this.#readBody(),
+          body: (resource) => this.#readBody(resource),
           peer: request.socket.remoteAddress ?? '',
         },
         this.#desk.calls,
@@ -155,8 +155,9 @@ class Call {
   }
 
   /** The body for conditions: null when there is none, undefined when it is not JSON or too large to be looked at. */
-  async #readBody(): Promise<unknown> {
+  async #readBody(resource: Resource): Promise<unknown> {
     if (this.#body === null) return null
+    if (!this.#limitBody(resource).ok) throw new UploadError('body_too_large')
     const { bytes, complete } = await this.#body.peek(MAX_SHOWN_BYTES + 1)
     this.#shownBody = bytes
     if (!complete || bytes.length > MAX_SHOWN_BYTES) return undefined
@@ -167,11 +168,9 @@ class Call {
 
   /** Everything that can still fail and has no effect: the resource's limits, its upstream, the credential, a connection's place. */
   async #prepare(facts: CallFacts): Promise<Result<Prepared>> {
-    const { request, target } = this.#in
+    const { target } = this.#in
     const { resource, zone } = facts
-    this.#limits.maxBytes = Math.min(resource.maxBodyBytes, this.#desk.maxRequestBytes)
-    this.#limits.idleMs = resource.timeouts.idle * 1000
-    const declared = checkDeclaredLength(request, this.#limits.maxBytes)
+    const declared = this.#limitBody(resource)
     if (!declared.ok) return declared
     const meant = pickResource(target, {
       byIdentifier: (identifier) => zone.resourcesByIdentifier.get(identifier),
@@ -185,6 +184,13 @@ class Call {
     const lease = this.#desk.pools.lease(upstream.value)
     if (!lease.ok) return lease
     return { ok: true, value: { upstream: upstream.value, lease: lease.value, injected: injected.value } }
+  }
+
+  /** The resource's own limits hold from here on; a body that says itself that it is larger is refused. */
+  #limitBody(resource: Resource): Result<null> {
+    this.#limits.maxBytes = Math.min(resource.maxBodyBytes, this.#desk.maxRequestBytes)
+    this.#limits.idleMs = resource.timeouts.idle * 1000
+    return checkDeclaredLength(this.#in.request, this.#limits.maxBytes)
   }
 
   async #inject({ resource, zone }: CallFacts, upstream: Upstream): Promise<Result<Injected>> {

@@ -109,7 +109,7 @@ async function decideScope(
     if (remembered !== undefined) return ok({ zone, decision: remembered, callReads })
 
     if (!bodyRead && callReads.some((read) => read === 'operation.body' || read === 'operation.*')) {
-      body = await call.body()
+      body = await call.body(resource)
       bodyRead = true
       if (active() !== zone) continue
     }

@@ -30,8 +30,8 @@ export type GovernedCall = {
   readonly query: Readonly<Record<string, string | readonly string[]>>
   /** Allow-listed headers, lower-case names. */
   readonly headers: Readonly<Record<string, string | readonly string[]>>
-  /** Reads and parses the JSON body; asked only when a rule reads it. Null: none. Undefined: no JSON, or too large. */
-  readonly body: () => Promise<unknown>
+  /** Reads and parses the JSON body of a call to this resource; asked only when a rule reads it. Null: none. Undefined: no JSON, or too large. */
+  readonly body: (resource: Resource) => Promise<unknown>
   /** Address of the caller. */
   readonly peer: string
   /** Keys that the caller proved to hold: thumbprints of a DPoP key or of the client certificate. */
