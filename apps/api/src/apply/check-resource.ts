@@ -25,8 +25,8 @@ export function resourceFaults(resource: Checked): readonly Fault[] {
 }
 
 /** A credential goes only to hosts that its provider names (P-078): whether the upstream is one of them. */
-export function isBoundHost(provider: Pick<Provider, 'hosts' | 'kind'>, upstream: string): boolean {
-  if (provider.kind === 'none' || !URL.canParse(upstream)) return true
+export function isBoundHost(provider: Pick<Provider, 'hosts'>, upstream: string): boolean {
+  if (!URL.canParse(upstream)) return true
   const { protocol, host } = new URL(upstream)
   return provider.hosts.some((bound) => URL.canParse(`${protocol}//${bound}`) && new URL(`${protocol}//${bound}`).host === host)
 }

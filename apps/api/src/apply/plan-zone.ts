@@ -169,7 +169,7 @@ export function planRows(
     }
     byIdentifier.set(resource.identifier, resource.name)
     const provider = [...providers.values()].find((one) => one.id === resource.provider)
-    if (provider === undefined || isBoundHost({ kind: provider.method.kind, hosts: provider.hosts }, resource.upstream)) continue
+    if (provider === undefined || isBoundHost(provider, resource.upstream)) continue
     const blamed = document ?? documents.find((one) => one.kind === 'Provider' && one.body.name === provider.name)
     const host = URL.canParse(resource.upstream) ? new URL(resource.upstream).host : resource.upstream
     if (blamed !== undefined)

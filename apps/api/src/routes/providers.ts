@@ -220,7 +220,7 @@ async function unboundResource(tx: Queryable, zone: ZoneId, id: ProviderId, fiel
   do {
     const page = await listResources(tx, zone, { limit: 500, after })
     const found = page.items.find(
-      (one) => one.provider === id && !isBoundHost({ kind: fields.method.kind, hosts: fields.hosts }, one.upstream),
+      (one) => one.provider === id && !isBoundHost(fields, one.upstream),
     )
     if (found !== undefined) return found.name
     after = page.next ?? undefined
