@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { Listr } from 'listr2'
 import { type Context, stateDirectory } from '../context.ts'
@@ -14,6 +14,8 @@ export type UpOptions = { readonly databaseUrl?: string; readonly redisUrl?: str
 
 const QUICKSTART = join(import.meta.dirname, '../../../../examples/quickstart')
 const NOTES = 'https://notes.example/'
+/** Where its documents say that the notes API is. */
+const NOTES_HOST = '127.0.0.1:8090'
 
 /** Starts everything, makes the quick start on the first start, says what to try, and stays until Ctrl-C. */
 export async function up(command: CommandContext, options: UpOptions): Promise<void> {
@@ -76,7 +78,7 @@ async function demonstrate(
   }
   const file = join(state, 'credentials', 'demo-agent.json')
   if (installation.first) {
-    await apply(quiet, { files: [QUICKSTART], plan: false, activate: true })
+    await apply(quiet, { files: [quickstartDocuments(installation, state)], plan: false, activate: true })
     const credential = await createCredential(quiet, { application: 'demo-agent', zone: 'quickstart', quiet: true })
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
     writeFileSync(file, `${JSON.stringify(credential)}\n`, { mode: 0o600 })
@@ -91,6 +93,18 @@ async function demonstrate(
     command.output.note(`the quick start's agent gets no mandate: ${error instanceof Error ? error.message : error}`)
     return undefined
   }
+}
+
+/** The documents of the quick start; on other ports a copy that says where the notes API is. */
+function quickstartDocuments({ upstream }: Installation, state: string): string {
+  const { host } = new URL(upstream.url)
+  if (host === NOTES_HOST) return QUICKSTART
+  const folder = join(state, 'quickstart')
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  for (const name of readdirSync(QUICKSTART)) {
+    writeFileSync(join(folder, name), readFileSync(join(QUICKSTART, name), 'utf8').replaceAll(NOTES_HOST, host))
+  }
+  return folder
 }
 
 function greeting(installation: Installation, mandate: string | undefined, seconds: string, state: string): string[] {
