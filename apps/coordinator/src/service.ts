@@ -19,9 +19,11 @@ import {
   validNow,
 } from '@caracal/service'
 import { openStreams, outboxEvidence, type Streams, startOutboxDispatcher } from '@caracal/streams'
+import { authorityRoutes } from './authority/routes.ts'
 import { mandateAuthenticator } from './callers/mandate-authenticator.ts'
 import type { CoordinatorConfiguration } from './configuration.ts'
-import { delegationRoutes } from './delegations/routes.ts'
+import { delegationReadRoutes } from './delegations/read-routes.ts'
+import { delegationWriteRoutes } from './delegations/write-routes.ts'
 import type { CoordinatorDesk } from './desk.ts'
 import { idempotencyStore } from './idempotency-store.ts'
 import { coordinatorMetrics } from './metrics.ts'
@@ -42,8 +44,8 @@ export type CoordinatorShared = {
   readonly version?: string
 }
 
-/** Changes that one caller may make at one replica. */
-const RATES = { mutation: { perSecond: 500, burst: 1_000 } }
+/** What one caller may do at one replica; `authority` asks policy about every resource of the zone. */
+const RATES = { mutation: { perSecond: 500, burst: 1_000 }, authority: { perSecond: 10, burst: 50 } }
 
 type OnStop = (name: string, stop: StopHook['stop']) => void
 
@@ -117,7 +119,13 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
     const sweeper = startSweeper(desk, { intervalMs: config.SWEEP_INTERVAL, logger, onSwept: (sessions) => own.swept.inc(sessions) })
     onStop('sweeper', sweeper.stop)
 
-    const routes: RouteRow[] = [...sessionReadRoutes(desk), ...sessionWriteRoutes(desk), ...delegationRoutes(desk)]
+    const routes: RouteRow[] = [
+      ...sessionReadRoutes(desk),
+      ...sessionWriteRoutes(desk),
+      ...authorityRoutes(desk),
+      ...delegationReadRoutes(desk),
+      ...delegationWriteRoutes(desk),
+    ]
     const knowsZone = knownZones(state, configuration)
     const { claim, release } = streams
     return await startService({

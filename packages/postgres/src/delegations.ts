@@ -95,6 +95,8 @@ export type DelegationFilter = {
   readonly to?: SessionId | undefined
   readonly fromApplication?: ApplicationId | undefined
   readonly toApplication?: ApplicationId | undefined
+  /** Offered by or to this application. */
+  readonly party?: ApplicationId | undefined
   readonly state?: Delegation['state'] | undefined
   /** The subtree of this delegation, itself included. */
   readonly under?: DelegationId | undefined
@@ -107,6 +109,8 @@ export async function listDelegations(db: Queryable, zone: ZoneId, filter: Deleg
   if (filter.to !== undefined) query = query.where('to_session', '=', filter.to)
   if (filter.fromApplication !== undefined) query = query.where('from_application', '=', filter.fromApplication)
   if (filter.toApplication !== undefined) query = query.where('to_application', '=', filter.toApplication)
+  const { party } = filter
+  if (party !== undefined) query = query.where((eb) => eb.or([eb('from_application', '=', party), eb('to_application', '=', party)]))
   if (filter.state !== undefined) query = query.where('state', '=', filter.state)
   if (filter.under !== undefined) query = query.where(under(filter.under))
   if (page.after !== undefined) query = query.where('id', '<', page.after as DelegationId)

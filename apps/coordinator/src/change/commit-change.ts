@@ -14,6 +14,7 @@ import { answerReceipt, enqueue, type OutboxMessage, type Queryable } from '@car
 import type { Answer, RouteRequest } from '@caracal/service'
 import type { Caller } from '../callers/caller.ts'
 import type { CoordinatorDesk } from '../desk.ts'
+import { zoneOf } from '../routes/parameters.ts'
 
 /** What a change was, once its rows are written. */
 export type Change = {
@@ -30,6 +31,11 @@ export type Act = {
   readonly zone: ZoneId
   readonly actor: Caller['actor'] | null
   readonly request: Pick<RouteRequest, 'id' | 'clientRequestId' | 'trace' | 'idempotency' | 'method' | 'url'> | null
+}
+
+/** The act of a request within a zone. */
+export function actOf(request: NonNullable<Act['request']> & Pick<RouteRequest, 'zone'>, caller: Caller): Act {
+  return { zone: zoneOf(request), actor: caller.actor, request }
 }
 
 /** Thrown to leave a transaction without a trace. */

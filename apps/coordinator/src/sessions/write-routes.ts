@@ -4,7 +4,7 @@ import { answer, Problem, type RouteRequest, type RouteRow, route } from '@carac
 import Type from 'typebox'
 import { applicationOf } from '../callers/application-of.ts'
 import { type Caller, callerOf } from '../callers/caller.ts'
-import { type Act, type Change, commitChange } from '../change/commit-change.ts'
+import { actOf, type Change, commitChange } from '../change/commit-change.ts'
 import type { CoordinatorDesk } from '../desk.ts'
 import { IdOf, InZone, LabelTexts, OfZone, zoneOf } from '../routes/parameters.ts'
 import { SESSION_WRITERS } from '../routes/who-may.ts'
@@ -138,11 +138,6 @@ export function sessionWriteRoutes(desk: CoordinatorDesk): RouteRow[] {
       return locked.ok ? endSession(tx, locked.value.session, { by: caller.by, reason: 'ended' }, now) : locked
     }),
   ]
-}
-
-/** Who acts, in which zone, with which request. */
-export function actOf(request: Omit<RouteRequest, 'params' | 'body' | 'query'>, caller: Caller): Act {
-  return { zone: zoneOf(request), actor: caller.actor, request }
 }
 
 /** Whose session it will be: an application's own, or the one that an operator names. */

@@ -7,6 +7,8 @@ import {
   RESOURCE_DEFAULTS,
   type Resource,
   type Result,
+  type Revocation,
+  type RevocationKind,
   type Session,
   type ZoneId,
   zoneIssuer,
@@ -16,6 +18,7 @@ import { createApplication, createResource, createZone, type Database, insertZon
 import { createLogger, type RunningService } from '@caracal/service'
 import { openStreams, type Streams } from '@caracal/streams'
 import { coordinatorConfiguration, startCoordinator } from '../index.ts'
+import { activatePolicy } from './activate-policy.ts'
 import { type SigningKey, signingKey, signJws } from './signing-key.ts'
 
 export const COORDINATOR_TOKEN = `operator.${randomBytes(24).toString('base64url')}`
@@ -50,6 +53,10 @@ export type World = {
   readonly clock: { now: number }
   zone(members: { applications: readonly string[]; resources?: Readonly<Record<string, readonly string[]>> }): Promise<TestZone>
   call(method: string, path: string, token: string | null, body?: unknown, headers?: Readonly<Record<string, string>>): Promise<Answered>
+  /** Makes the document the only one of the zone's active policy set. */
+  policy(zone: ZoneId, yaml: string): Promise<void>
+  /** Publishes a revocation as the API does. */
+  revoke(zone: ZoneId, kind: RevocationKind, id: string): Promise<void>
   /** Starts another replica on the same database. */
   replica(environment?: Readonly<Record<string, string>>): Promise<RunningService>
   close(): Promise<void>
@@ -166,6 +173,11 @@ export async function openWorld(kind: Database['kind'], environment: Readonly<Re
       })
       const text = await response.text()
       return { status: response.status, body: text === '' ? null : JSON.parse(text), headers: response.headers, text }
+    },
+    policy: (zone, yaml) => activatePolicy(database, zone, yaml),
+    async revoke(zone, kind, id) {
+      const revocation: Revocation = { v: 1, op: 'revoke', kind, id, zone, at: clock.now, reason: 'test' }
+      await streams.publish('caracal.revocations', JSON.stringify(revocation))
     },
     async replica(over = {}) {
       const another = await start(over)

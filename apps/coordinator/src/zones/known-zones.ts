@@ -1,8 +1,9 @@
 import type { ZoneId } from '@caracal/core'
 import type { ConfigurationFollower, ReplicaState } from '@caracal/enforcement'
+import { createRateLimiter } from '@caracal/service'
 
-/** Zones nobody here knows are asked for this often, whoever asks: made-up ids cost Postgres nothing more. Milliseconds. */
-const PROBE_EVERY_MS = 500
+/** Zones nobody here knows are asked for so often, whoever asks: made-up ids cost Postgres nothing more. */
+const PROBES = { perSecond: 10, burst: 50 }
 
 /**
  * Whether there is such a zone. One that was made a moment ago is read at once instead of when its broadcast arrives.
@@ -10,14 +11,13 @@ const PROBE_EVERY_MS = 500
  */
 export function knownZones(
   state: ReplicaState,
-  follower: ConfigurationFollower,
+  follower: Pick<ConfigurationFollower, 'load'>,
   monotonic: () => number = () => performance.now(),
 ): (zone: ZoneId) => Promise<boolean> {
-  let probedAt = Number.NEGATIVE_INFINITY
+  const limiter = createRateLimiter({ probe: PROBES }, monotonic)
   return async (zone) => {
     if (state.zone(zone) !== undefined) return true
-    if (monotonic() - probedAt < PROBE_EVERY_MS) return false
-    probedAt = monotonic()
+    if (limiter.take('probe', '') > 0) return false
     await follower.load(zone)
     return state.zone(zone) !== undefined
   }

@@ -1,0 +1,118 @@
+import {
+  type Application,
+  type Delegation,
+  type DelegationId,
+  ok,
+  type Reason,
+  type ResourceId,
+  type Result,
+  refuse,
+  type Session,
+  type UnixMillis,
+} from '@caracal/core'
+import { joinLineage, type ZoneState } from '@caracal/enforcement'
+import { findDelegations, findSessions, listDelegations, type Queryable } from '@caracal/postgres'
+import { standingChain } from '../delegations/chain.ts'
+import type { CoordinatorDesk } from '../desk.ts'
+import { standing } from '../sessions/standing.ts'
+import { decideScopes, type HeldScope, type Minter } from './decide-scopes.ts'
+
+export type ResourceAuthority = { readonly resource: ResourceId; readonly identifier: string; readonly scopes: readonly HeldScope[] }
+
+/** What one way to authority holds: the session's own right (`delegation` null), or one delegation it can use. */
+export type Way = {
+  readonly delegation: DelegationId | null
+  /** Milliseconds; null when nothing can be done this way, and `reason` says why. */
+  readonly until: UnixMillis | null
+  readonly reason: Reason | null
+  readonly resources: readonly ResourceAuthority[]
+}
+
+/** Delegations read of each session of a lineage. */
+const MOST_DELEGATIONS = 500
+
+/**
+ * What a session can really do now, for each way and Resource (P-036): the checks of a mint, in their order, with the active policy.
+ * What is dead, revoked or suspended anywhere in a lineage shows nothing and the reason. Refuses `policy_unavailable`.
+ */
+export async function sessionAuthority(
+  desk: Pick<CoordinatorDesk, 'view' | 'clock'>,
+  db: Queryable,
+  zone: ZoneState,
+  session: Session,
+): Promise<Result<readonly Way[], 'policy_unavailable'>> {
+  if (zone.policy.kind === 'failed') return refuse('policy_unavailable')
+  const ways: Way[] = [await wayOf(desk, db, zone, session, [])]
+  for (const delegation of await usableBy(db, session)) {
+    ways.push(await wayOf(desk, db, zone, session, await findDelegations(db, session.zone, delegation.lineage), delegation))
+  }
+  return ok(ways)
+}
+
+/** Delegations that the session or one above it accepted. */
+async function usableBy(db: Queryable, session: Session): Promise<readonly Delegation[]> {
+  const found: Delegation[] = []
+  for (const to of session.lineage) {
+    found.push(...(await listDelegations(db, session.zone, { to, state: 'active' }, { limit: MOST_DELEGATIONS })).items)
+  }
+  return found
+}
+
+async function wayOf(
+  desk: Pick<CoordinatorDesk, 'view' | 'clock'>,
+  db: Queryable,
+  zone: ZoneState,
+  session: Session,
+  chain: readonly Delegation[],
+  delegation?: Delegation,
+): Promise<Way> {
+  const minter = await findMinter(desk, db, zone, session, chain, delegation)
+  const id = delegation?.id ?? null
+  if (!minter.ok) return { delegation: id, until: null, reason: minter.reason, resources: [] }
+  const policies = zone.policy.kind === 'active' ? zone.policy.compiled : null
+  const resources = [...zone.resources.values()]
+    .filter((resource) => desk.view.isRevoked([resource.id]) === null)
+    .map((resource) => ({
+      resource: resource.id,
+      identifier: resource.identifier,
+      scopes: decideScopes(policies, zone.snapshot, resource, minter.value),
+    }))
+    .filter(({ scopes }) => scopes.length > 0)
+  return { delegation: id, until: minter.value.until, reason: null, resources }
+}
+
+/** Everything that a mint would stand on, found alive, or why it would be refused. */
+async function findMinter(
+  { view, clock }: Pick<CoordinatorDesk, 'view' | 'clock'>,
+  db: Queryable,
+  zone: ZoneState,
+  session: Session,
+  chain: readonly Delegation[],
+  delegation: Delegation | undefined,
+): Promise<Result<Minter & { readonly until: UnixMillis }>> {
+  const now = clock()
+  const joined = joinLineage({
+    session,
+    delegation: delegation && { lineage: delegation.lineage, fromLineage: chain.flatMap((link) => link.fromLineage) },
+  })
+  if (!joined.ok) return joined
+  const application = zone.applications.get(session.application)
+  if (application === undefined) return refuse('lineage_revoked')
+  const rows = new Map((await findSessions(db, session.zone, session.lineage)).map((one) => [one.id, one]))
+  const alive = standing(
+    session.lineage.flatMap((id) => rows.get(id) ?? []),
+    now,
+  )
+  if (!alive.ok) return alive
+  const stands = await standingChain(db, session.zone, chain, now)
+  if (!stands.ok) return stands
+  const delegators: { application: Application; session: Session }[] = []
+  for (const from of stands.value.delegators) {
+    const found = zone.applications.get(from.application)
+    if (found === undefined) return refuse('delegation_not_usable')
+    delegators.push({ application: found, session: from })
+  }
+  const ids = [zone.snapshot.id, application.id, ...delegators.map((one) => one.application.id), ...joined.value.ses, ...joined.value.dlg]
+  if (view.isRevoked(ids) !== null) return refuse('lineage_revoked')
+  return ok({ application, session, chain, delegators, until: Math.min(alive.value, stands.value.end) })
+}
