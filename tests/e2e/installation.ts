@@ -90,10 +90,13 @@ function readyLine(child: ChildProcess, printed: string[], exited: Promise<numbe
   })
 }
 
-/** An offset whose ports are all free a moment before: whole tens, so that two installations never share one. */
-async function freeOffset(): Promise<number> {
+/**
+ * An offset whose ports are all free a moment before: whole tens, so that two installations never share one, and below
+ * the ports that outgoing connections take.
+ */
+export async function freeOffset(): Promise<number> {
   for (let tries = 0; tries < 100; tries++) {
-    const offset = 10_000 + Math.floor(Math.random() * 3_000) * 10
+    const offset = 10_000 + Math.floor(Math.random() * 1_200) * 10
     const ports = [3000, 8080, 8081, 9090, 4000, 8090, 9464, 9465, 9466, 9467, 9468].map((port) => port + offset)
     if ((await Promise.all(ports.map(isTaken))).every((taken) => !taken)) return offset
   }

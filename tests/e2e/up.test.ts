@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freshDatabaseUrl, redisUrl } from '@caracal/harness'
 import { afterAll, describe, expect, test } from 'vitest'
-import { caracal, startInstallation } from './installation.ts'
+import { caracal, freeOffset, startInstallation } from './installation.ts'
 
 type CanaryReport = { ok: boolean; steps: { name: string; ok: boolean; ms: number; detail: string }[] }
 
@@ -40,9 +40,9 @@ describe('caracal up', () => {
 
   test('the curl lines that it prints do what it says they do', async () => {
     const folder = home()
+    const offset = await freeOffset()
     const printed = await new Promise<string>((resolve, reject) => {
       let text = ''
-      const offset = 20_000 + Math.floor(Math.random() * 1000) * 10
       const child = execFile(
         process.execPath,
         [join(import.meta.dirname, '../../apps/cli/src/main.ts'), 'up', '--port-offset', String(offset)],
@@ -70,7 +70,7 @@ describe('caracal up', () => {
 
   test('[P-143] a second one on the same folder is told who has it', async () => {
     const running = await startInstallation()
-    const second = await running.caracal(['up', '--port-offset', '45000'])
+    const second = await running.caracal(['up', '--port-offset', '5000'])
     expect(second.code).toBe(1)
     expect(second.stderr).toMatch(/Another `caracal up` \(pid \d+\)/)
     await running.remove()

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { newId, type Refusal, type RequestId, refuse } from '@caracal/core'
-import { problem } from '@caracal/service'
+import { newId, REASONS, type Refusal, type RequestId, refuse } from '@caracal/core'
+import { problem, type WireRefusal } from '@caracal/service'
 import { lingerThenClose } from './linger.ts'
 import { FORWARDED_METHODS } from './request-form.ts'
 
@@ -76,7 +76,7 @@ export function sendRefusal(
     response.destroy()
     return
   }
-  const wire = problem(refusal, { service: 'gateway', requestId })
+  const wire = gatewayProblem(refusal, requestId)
   response.writeHead(wire.status, {
     ...wire.headers,
     'content-length': String(Buffer.byteLength(wire.body)),
@@ -118,7 +118,7 @@ function hasResponseBegun(socket: Duplex & { readonly _httpMessage?: ServerRespo
 /** A whole refusal on a bare connection, which ends with it. */
 function writeRefusal(socket: Duplex, refusal: Refusal): void {
   const requestId = newId('request')
-  const wire = problem(refusal, { service: 'gateway', requestId })
+  const wire = gatewayProblem(refusal, requestId)
   const headers = {
     ...wire.headers,
     'content-length': String(Buffer.byteLength(wire.body)),
@@ -139,4 +139,10 @@ function closeSoon(socket: Duplex & Partial<Pick<Socket, 'destroySoon'>>): void 
 
 function allowHeader(refusal: Refusal): Record<string, string> {
   return refusal.reason === 'method_not_allowed' ? { allow: FORWARDED_METHODS } : {}
+}
+
+/** Clients of other people's protocols (npm, OAuth) show the member `error` and nothing else: it says code and words once more. */
+function gatewayProblem(refusal: Refusal, requestId: RequestId): WireRefusal {
+  const error = `${refusal.reason}: ${refusal.detail ?? REASONS[refusal.reason].title}`
+  return problem({ ...refusal, data: { ...refusal.data, error } }, { service: 'gateway', requestId })
 }
