@@ -219,9 +219,7 @@ async function unboundResource(tx: Queryable, zone: ZoneId, id: ProviderId, fiel
   let after: string | undefined
   do {
     const page = await listResources(tx, zone, { limit: 500, after })
-    const found = page.items.find(
-      (one) => one.provider === id && !isBoundHost(fields, one.upstream),
-    )
+    const found = page.items.find((one) => one.provider === id && !isBoundHost(fields, one.upstream))
     if (found !== undefined) return found.name
     after = page.next ?? undefined
   } while (after !== undefined)

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
+import type { Event } from '@caracal/core'
 import { freshDatabaseUrl } from '@caracal/harness'
 import { type Database, migrateUp, openDatabase } from '@caracal/postgres'
 import type { RunningService } from '@caracal/service'
+import { sql } from 'kysely'
 import { apiConfiguration, startApi } from '../index.ts'
 
 export type Called = {
@@ -73,6 +75,27 @@ export async function apiForTest(kind: Database['kind']): Promise<ApiForTest> {
       await database.close()
     },
   }
+}
+
+type Message = { readonly stream: string; readonly payload: string }
+
+/** What `work` leaves in the outbox, also after the dispatcher took it away. */
+export async function outboxDuring({ database }: ApiForTest, work: () => Promise<void>): Promise<readonly Message[]> {
+  const run = (text: string) => sql.raw(text).execute(database.query)
+  await run('CREATE TABLE seen AS SELECT stream, payload FROM outbox WHERE false')
+  await run('CREATE RULE seen AS ON INSERT TO outbox DO ALSO INSERT INTO seen VALUES (NEW.stream, NEW.payload)')
+  try {
+    await work()
+    return (await sql<Message>`select * from seen`.execute(database.query)).rows
+  } finally {
+    await run('DROP RULE seen ON outbox')
+    await run('DROP TABLE seen')
+  }
+}
+
+/** The events among messages. */
+export function eventsOf(messages: readonly Message[]): readonly Event[] {
+  return messages.filter(({ stream }) => stream === 'caracal.audit.events').map(({ payload }) => JSON.parse(JSON.parse(payload).event))
 }
 
 /** A zone with an application, an open provider, a ruled resource and a policy: no secret, so no STS is needed. */

@@ -1,0 +1,192 @@
+import { type ApplicationId, newId, type SessionId, type ZoneId } from '@caracal/core'
+import { insertDelegation, insertSession } from '@caracal/postgres'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type ApiForTest, apiForTest, SAMPLE } from '../test-support/api-for-test.ts'
+
+let api: ApiForTest
+let zone: ZoneId
+let base: string
+
+beforeAll(async () => {
+  api = await apiForTest('server')
+  await api.apply(SAMPLE)
+  zone = (await api.call('GET', '/v1/zones')).body.items[0].id
+  base = `/v1/zones/${zone}`
+})
+afterAll(() => api?.stop())
+
+async function application(name: string): Promise<ApplicationId> {
+  return (await api.call('POST', `${base}/applications`, { name })).body.id
+}
+
+async function session(of: ApplicationId, above: readonly SessionId[] = []): Promise<SessionId> {
+  const id = newId('session')
+  const lineage = [...above, id]
+  const fixed = { kind: 'task' as const, labels: [], subject: null, lease: null, expiresAt: Date.now() + 600_000 }
+  await insertSession(api.database.query, { id, zone, application: of, parent: above.at(-1) ?? null, lineage, ...fixed }, Date.now())
+  return id
+}
+
+async function delegation(from: SessionId, fromApplication: ApplicationId, toApplication: ApplicationId) {
+  const id = newId('delegation')
+  const fixed = { to: null, parent: null, lineage: [id], grants: [], hops: 0, state: 'offered' as const, expiresAt: Date.now() + 600_000 }
+  await insertDelegation(api.database.query, { id, zone, from, fromApplication, fromLineage: [from], toApplication, ...fixed }, Date.now())
+  return id
+}
+
+const stateOf = async (noun: string, id: string) => (await api.call('GET', `${base}/${noun}/${id}`)).body.state
+const revoke = (kind: string, id: string, query = '') =>
+  api.call('POST', `${base}/revocations${query}`, { kind, id, reason: 'it went astray' })
+
+type Feed = { readonly next: (event: string) => Promise<unknown>; readonly close: () => Promise<void> }
+
+/** Follows the feed; `next` gives the data of the next event of that name. */
+async function feed(): Promise<Feed> {
+  const stop = new AbortController()
+  const response = await fetch(`${api.service.address.url}${base}/revocations/feed`, {
+    headers: { authorization: `Bearer ${api.token}` },
+    signal: stop.signal,
+  })
+  expect(response.headers.get('content-type')).toBe('text/event-stream')
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
+  let text = ''
+  return {
+    async next(event) {
+      for (;;) {
+        const found = new RegExp(`event: ${event}\\ndata: (.*)\\n\\n`).exec(text)
+        if (found !== null) {
+          text = text.slice(found.index + found[0].length)
+          return JSON.parse(found[1] ?? '')
+        }
+        const part = await reader?.read()
+        if (part === undefined || part.done) throw new Error('the feed ended')
+        text += part.value
+      }
+    },
+    close: async () => {
+      stop.abort()
+      await reader?.cancel().catch(() => {})
+    },
+  }
+}
+
+describe('a revocation', () => {
+  test('[P-053] of a session ends it, what is below it and what it delegated, and nothing beside it', async () => {
+    const [a, b] = [await application('branch-a'), await application('branch-b')]
+    const root = await session(a)
+    const [left, right] = [await session(a, [root]), await session(b, [root])]
+    const leaf = await session(b, [root, left])
+    const other = await session(a)
+    const [given, kept] = [await delegation(left, a, b), await delegation(other, a, b)]
+
+    const preview = await revoke('session', left, '?dryRun=true')
+    expect(preview.body).toEqual({ dryRun: true, kind: 'session', id: left, at: null, affects: { sessions: 2, delegations: 1 } })
+    expect(await stateOf('sessions', left)).toBe('active')
+
+    expect((await revoke('session', left)).body).toMatchObject({ dryRun: false, affects: { sessions: 2, delegations: 1 } })
+    const states = await Promise.all([root, left, right, leaf, other].map((id) => stateOf('sessions', id)))
+    expect(states).toEqual(['active', 'ended', 'active', 'ended', 'active'])
+    expect([await stateOf('delegations', given), await stateOf('delegations', kept)]).toEqual(['revoked', 'offered'])
+  })
+
+  test('[P-052] [P-060] of an application publishes it and its topmost sessions; those of others below them end too', async () => {
+    const [a, b] = [await application('gone'), await application('stays')]
+    const foreignRoot = await session(b)
+    const under = await session(a, [foreignRoot])
+    const root = await session(a)
+    const child = await session(a, [root])
+    const grandchild = await session(b, [root, child])
+    const follower = await feed()
+    await follower.next('snapshot')
+    const path = `${base}/applications/${a}`
+    const preview = (await api.call('DELETE', `${path}?dryRun=true`)).body
+    expect(preview).toMatchObject({ dryRun: true, deleted: false, affects: { sessions: 4, delegations: 0, credentials: 0 } })
+    expect((await api.call('GET', path)).status).toBe(200)
+
+    const deleted = (await api.call('DELETE', path)).body
+    expect(deleted).toEqual({ ...preview, dryRun: false, deleted: true })
+    const ids = deleted.revokes.map((one: { id: string }) => one.id)
+    expect(ids.sort()).toEqual([a, under, root].sort())
+    const told = [await follower.next('revocation'), await follower.next('revocation'), await follower.next('revocation')]
+    expect(told.map((one) => (one as { id: string }).id).sort()).toEqual(ids.sort())
+    await follower.close()
+    expect(await Promise.all([foreignRoot, under, grandchild].map((id) => stateOf('sessions', id)))).toEqual(['active', 'ended', 'ended'])
+    expect((await api.call('GET', path)).status).toBe(404)
+    expect((await api.call('POST', `${base}/applications`, { name: 'gone' })).status).toBe(201)
+  })
+
+  test('[P-060] of a provider waits for its resources, then both go and their ids are published', async () => {
+    const of = async (noun: string) => (await api.call('GET', `${base}/${noun}`)).body.items[0].id
+    const [provider, resource] = [await of('providers'), await of('resources')]
+    const blocked = await api.call('DELETE', `${base}/providers/${provider}`)
+    expect(blocked).toMatchObject({ status: 409, body: { code: 'conflict', detail: expect.stringContaining('notes') } })
+    expect((await api.call('DELETE', `${base}/resources/${resource}`)).body.revokes).toEqual([{ kind: 'resource', id: resource }])
+    expect((await api.call('DELETE', `${base}/providers/${provider}`)).body.revokes).toEqual([{ kind: 'provider', id: provider }])
+    const listed = await api.call('GET', `${base}/revocations`)
+    expect(listed.body.items.map(({ kind, id }: { kind: string; id: string }) => `${kind} ${id}`)).toEqual(
+      expect.arrayContaining([`resource ${resource}`, `provider ${provider}`]),
+    )
+  })
+
+  test.each(['mandate', 'subject', 'connection'] as const)(
+    '[P-054] of a %s is one id; twice is the same revocation, published again',
+    async (kind) => {
+      const id = newId(kind)
+      const first = await revoke(kind, id)
+      expect(first).toMatchObject({ status: 200, body: { kind, id, affects: {} } })
+      expect((await revoke(kind, id)).body).toEqual(first.body)
+      const rows = (await api.call('GET', `${base}/revocations`)).body.items.filter((row: { id: string }) => row.id === id)
+      expect(rows).toEqual([expect.objectContaining({ kind, at: first.body.at, reason: 'it went astray', by: 'bootstrap', lifted: null })])
+    },
+  )
+
+  test('takes an id of its kind only', async () => {
+    expect(await revoke('session', newId('mandate'))).toMatchObject({ status: 422, body: { code: 'validation_failed' } })
+    expect((await revoke('policy', newId('policy'))).status).toBe(422)
+    expect((await revoke('session', newId('session'))).status).toBe(404)
+    expect((await revoke('zone', newId('zone'))).status).toBe(404)
+  })
+})
+
+describe('the feed', () => {
+  test('begins with what is revoked, tells what comes within a moment, of its zone only, and beats', async () => {
+    const before = newId('mandate')
+    await revoke('mandate', before)
+    const other = (await api.call('POST', '/v1/zones', { name: 'elsewhere' })).body.id
+    const follower = await feed()
+    const { entries } = (await follower.next('snapshot')) as { entries: { id: string }[] }
+    expect(entries.map(({ id }) => id)).toContain(before)
+    const [foreign, own] = [newId('mandate'), newId('mandate')]
+    await api.call('POST', `/v1/zones/${other}/revocations`, { kind: 'mandate', id: foreign, reason: 'x' })
+    const began = performance.now()
+    await revoke('mandate', own)
+    expect(await follower.next('revocation')).toMatchObject({ op: 'revoke', kind: 'mandate', id: own, zone })
+    expect(performance.now() - began).toBeLessThan(2_000)
+    await follower.next('heartbeat')
+    await follower.next('heartbeat')
+    await follower.close()
+  })
+
+  test('ends when the service stops, which it does not hold up', async () => {
+    const own = await apiForTest('embedded')
+    const made = (await own.call('POST', '/v1/zones', { name: 'short' })).body.id
+    const response = await fetch(`${own.service.address.url}/v1/zones/${made}/revocations/feed`, {
+      headers: { authorization: `Bearer ${own.token}` },
+    })
+    const body = response.text()
+    const began = performance.now()
+    await own.stop()
+    expect(performance.now() - began).toBeLessThan(8_000)
+    expect(await body).toContain('event: snapshot')
+  })
+
+  test('[P-060] a zone that is deleted revokes itself and is gone', async () => {
+    const made = (await api.call('POST', '/v1/zones', { name: 'doomed' })).body.id
+    await api.call('POST', `/v1/zones/${made}/applications`, { name: 'inmate' })
+    const preview = await api.call('DELETE', `/v1/zones/${made}?dryRun=true`)
+    expect(preview.body).toMatchObject({ revokes: [{ kind: 'zone', id: made }], affects: { applications: 1, sessions: 0 } })
+    expect((await api.call('DELETE', `/v1/zones/${made}`)).body).toMatchObject({ deleted: true })
+    for (const path of ['', '/applications', '/revocations']) expect((await api.call('GET', `/v1/zones/${made}${path}`)).status).toBe(404)
+    expect((await api.call('POST', '/v1/zones', { name: 'doomed' })).status).toBe(201)
+  })
+})
