@@ -1,4 +1,4 @@
-import { STREAMS, type StreamName } from '@caracal/core'
+import { type BroadcastStream, STREAMS, type StreamName, type WorkStream } from '@caracal/core'
 import { type Database, OUTBOX_CHANNEL } from '@caracal/postgres'
 import { sql } from 'kysely'
 import { backoff, pause } from './pause.ts'
@@ -67,14 +67,14 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
     return failed.flat()
   }
 
-  /** One lane of a work stream: everything in one go, and if that fails, all of it again. */
+  /** One work stream: everything in one go, and if that fails, all of it again. */
   async function append(lane: readonly Row[]): Promise<Failed[]> {
+    const stream = lane[0]?.stream as WorkStream
     try {
       await streams.append(
-        'caracal.audit.events',
+        stream,
         lane.map(({ aggregate, payload }) => ({ partition: aggregate, payload })),
       )
-      await finish(lane)
       return []
     } catch (error) {
       return failure(lane, error)
@@ -83,18 +83,14 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
 
   /** One aggregate of a broadcast stream: the rest waits for the one that fails. */
   async function publishInTurn(lane: readonly Row[]): Promise<Failed[]> {
-    let done = 0
-    try {
-      for (const row of lane) {
-        await streams.publish(row.stream as Parameters<Streams['publish']>[0], row.payload)
-        done += 1
+    for (const [at, row] of lane.entries()) {
+      try {
+        await streams.publish(row.stream as BroadcastStream, row.payload)
+      } catch (error) {
+        return failure(lane.slice(at), error)
       }
-      await finish(lane)
-      return []
-    } catch (error) {
-      await finish(lane.slice(0, done)).catch(() => {}) // then they are published once more
-      return failure(lane.slice(done), error)
     }
+    return []
   }
 
   function failure(rows: readonly Row[], error: unknown): Failed[] {
@@ -140,7 +136,10 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
   async function round(): Promise<boolean> {
     const rows = await claim(database, timing.leaseMs)
     await bury(rows.filter((row) => !isDecodable(row)))
-    const failed = await publish(rows.filter(isDecodable))
+    const decodable = rows.filter(isDecodable)
+    const failed = await publish(decodable)
+    const again = new Set(failed.map(({ row }) => row.id))
+    await finish(decodable.filter((row) => !again.has(row.id)))
     const [first] = failed
     if (!first) return rows.length === BATCH
     const storeIsAway = !(await answers())

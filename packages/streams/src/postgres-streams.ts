@@ -65,9 +65,10 @@ export function openPostgresStreams({ database, keys, logger, timing }: Postgres
           keys,
           logger,
           read: async (position, signal) => {
+            const count = wake.count(stream)
             const found = await reader.read(position)
             if ('gap' in found || found.messages.length > 0 || !found.caughtUp) return found
-            await wake.until(stream, LOOK_MS, signal)
+            await wake.until(stream, count, LOOK_MS, signal)
             return signal.aborted ? found : await reader.read(position)
           },
           interrupt: () => {}, // waiting ends with the signal

@@ -27,7 +27,7 @@ export function keepUp(database: Database, logger: StreamLogger, hasWritten: () 
       try {
         await removeOutdated(database)
         if (database.kind === 'embedded' && round % VACUUM_EVERY === 0) {
-          await sql`VACUUM stream_heads, stream_broadcasts, stream_work, stream_claims`.execute(database.query)
+          await sql`VACUUM stream_heads, stream_broadcasts, stream_work, stream_claims, outbox`.execute(database.query)
         }
       } catch (error) {
         logger.warn({ err: error }, 'outdated messages could not be removed; trying again in a minute')

@@ -8,8 +8,10 @@ export const WAKE_CHANNEL = 'caracal_streams'
 
 /** Waiting for the news of one stream: notified, or after a while to look without having been told. */
 export type Wake = {
-  /** Resolves at the next notification for the stream, after `ms` at the latest, or when the signal is aborted. */
-  until(stream: StreamName, ms: number, signal: AbortSignal): Promise<void>
+  /** How often the stream was notified: take it before looking, and no notification in between is missed. */
+  count(stream: StreamName): number
+  /** Resolves once the stream was notified more often than that, after `ms` at the latest, or when the signal is aborted. */
+  until(stream: StreamName, count: number, ms: number, signal: AbortSignal): Promise<void>
   stop(): Promise<void>
 }
 
@@ -22,7 +24,10 @@ export function listenForStreams(database: Database, logger: StreamLogger): Wake
   const waiting = new Map<StreamName, Set<() => void>>()
   let unlisten: (() => Promise<void>) | undefined
 
+  const counts = new Map<string, number>()
+
   function wake(stream: string): void {
+    counts.set(stream, (counts.get(stream) ?? 0) + 1)
     for (const resume of waiting.get(stream as StreamName) ?? []) resume()
   }
 
@@ -42,9 +47,10 @@ export function listenForStreams(database: Database, logger: StreamLogger): Wake
 
   const listening = listen()
   return {
-    until: (stream, ms, signal) =>
+    count: (stream) => counts.get(stream) ?? 0,
+    until: (stream, count, ms, signal) =>
       new Promise((resolve) => {
-        if (signal.aborted) return resolve()
+        if (signal.aborted || (counts.get(stream) ?? 0) > count) return resolve()
         const resumers = waiting.get(stream) ?? new Set()
         waiting.set(stream, resumers)
         const done = () => {

@@ -65,9 +65,10 @@ export function postgresWorkSource({ database, wake, stream, consumer, timing }:
 
   return {
     take: async (max, signal) => {
+      const count = wake.count(stream)
       const found = await lock(max)
       if (found.length > 0) return found
-      await wake.until(stream, Math.min(LOOK_MS, timing.reclaimMs / 3), AbortSignal.any([signal, waiting.signal]))
+      await wake.until(stream, count, Math.min(LOOK_MS, timing.reclaimMs / 3), AbortSignal.any([signal, waiting.signal]))
       return signal.aborted ? [] : await lock(max)
     },
     keep: async (messages) => {

@@ -7,7 +7,7 @@ export const BLOCK_MS = 1_000
 
 /**
  * A connection that reconnects by itself, at most half a second apart (P-175), and never ends the process.
- * `commands`: a call fails after two attempts to reconnect. `blocking`: a call fails as soon as the connection breaks, and
+ * `commands`: a call fails after one attempt to reconnect. `blocking`: a call fails as soon as the connection breaks, and
  * the socket counts as dead when it is silent for longer than a read can block.
  */
 export function connectRedis(url: string, use: 'commands' | 'blocking', logger: StreamLogger): Redis {
@@ -17,7 +17,7 @@ export function connectRedis(url: string, use: 'commands' | 'blocking', logger: 
     // A replica that was the primary until now: go and find the new one, and say it again there.
     reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
     ...(use === 'commands'
-      ? { maxRetriesPerRequest: 2, commandTimeout: COMMAND_LIMIT_MS }
+      ? { maxRetriesPerRequest: 1, commandTimeout: COMMAND_LIMIT_MS }
       : { maxRetriesPerRequest: 0, socketTimeout: BLOCK_MS + COMMAND_LIMIT_MS }),
   })
   let silent = false

@@ -35,7 +35,7 @@ describe.each(STORES)('claims on %s', (_, openStore) => {
     expect(await streams.claim('k', 'you', 60)).toBe(true)
   })
 
-  test('[P-118] a claim and its end are one: it is forgotten when its time is over', async () => {
+  test('a claim and its end are one: it is forgotten when its time is over', async () => {
     const streams = store.open()
     await streams.claim('k', 'me', 1)
     expect(await streams.claim('k', 'you', 60)).toBe(false)

@@ -28,7 +28,7 @@ export type Store = {
 }
 
 export const KEYS = keyRing(randomBytes(32))
-const SILENT = { info: () => {}, warn: () => {}, error: () => {} }
+export const SILENT = { info: () => {}, warn: () => {}, error: () => {} }
 const QUICK = { reclaimMs: 600, retryMs: 20, tries: 8 }
 
 async function redisStore(): Promise<Store> {
@@ -122,11 +122,16 @@ async function postgresStore(location: { readonly url: string } | { readonly mem
   }
 }
 
+/** For tests in which the driver does not matter. */
+export function embeddedStore(): Promise<Store> {
+  return postgresStore({ memory: true })
+}
+
 /** Every driver on every store it runs on. */
 export const STORES: readonly (readonly [string, () => Promise<Store>])[] = [
   ['Redis', redisStore],
   ['Postgres', async () => postgresStore({ url: await freshDatabaseUrl() })],
-  ['embedded Postgres', () => postgresStore({ memory: true })],
+  ['embedded Postgres', embeddedStore],
 ]
 
 /** A subscriber that remembers everything. */

@@ -1,0 +1,195 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import { canonicalJson, keyRing, MAX_EVENT_BYTES, newId } from '@caracal/core'
+import fc from 'fast-check'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
+import { embeddedStore, SILENT, type Store } from '../conformance/drivers.ts'
+import type { EventDraft } from '../evidence-writer.ts'
+import type { Streams } from '../streams.ts'
+import { eventClock, makeEvent } from './canonical-event.ts'
+import { type EvidenceMessage, verifyEvidence } from './evidence-payload.ts'
+import { outboxEvidence } from './outbox-evidence.ts'
+import { openEvidenceWriter, type SpoolEvidenceWriter } from './spool-evidence-writer.ts'
+
+const KEYS = keyRing(randomBytes(32))
+const STREAM = 'caracal.audit.events'
+const zone = newId('zone')
+const draft: EventDraft = { zone, type: 'call.allowed', decision: 'allow', operation: { method: 'GET', path: '/a' } }
+
+let store: Store
+let streams: Streams
+let dir = ''
+const writers: SpoolEvidenceWriter[] = []
+beforeAll(async () => {
+  store = await embeddedStore()
+})
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'caracal-evidence-'))
+  await store.flush()
+  streams = store.open()
+})
+afterEach(async () => {
+  await Promise.all(writers.splice(0).map((writer) => writer.close(0)))
+  await streams.close()
+  rmSync(dir, { recursive: true })
+})
+afterAll(() => store.close())
+
+async function open(mode: 'write-ahead' | 'async' = 'write-ahead'): Promise<SpoolEvidenceWriter> {
+  const writer = await openEvidenceWriter({ dir, service: 'gateway', keys: KEYS, streams, mode, logger: SILENT })
+  writers.push(writer)
+  return writer
+}
+
+async function consumed(count: number, keys = KEYS): Promise<(EvidenceMessage | string)[]> {
+  const found: (EvidenceMessage | string)[] = []
+  const consumer = await streams.consume(STREAM, {
+    group: 'audit',
+    consumer: 'c',
+    batch: 100,
+    handle: async (messages) => {
+      for (const message of messages) {
+        const verified = verifyEvidence(message.payload, keys)
+        found.push(verified.ok ? verified.value : verified.problem)
+        expect(message.partition).toBe(zone)
+      }
+      return messages.map(() => 'done')
+    },
+  })
+  await vi.waitFor(() => expect(found.length).toBeGreaterThanOrEqual(count), 5_000)
+  await consumer.stop()
+  return found
+}
+
+test('[P-099] [P-100] what is recorded arrives as its exact canonical text, with producer, number without holes and MAC', async () => {
+  const writer = await open()
+  const ids: string[] = []
+  for (let at = 0; at < 5; at += 1) ids.push(await writer.record(draft))
+  const found = (await consumed(5)).filter((item) => typeof item !== 'string')
+  expect(found.map(({ seq }) => seq)).toEqual([1, 2, 3, 4, 5])
+  expect(new Set(found.map(({ producer }) => producer))).toEqual(new Set([writer.producer]))
+  const events = found.map(({ event }) => JSON.parse(event))
+  expect(events.map(({ id }) => id)).toEqual(ids)
+  expect(events.map((event) => canonicalJson(event))).toEqual(found.map(({ event }) => event))
+  expect(events[0]).toMatchObject({ v: 1, ...draft, service: 'gateway' })
+  expect(events[0].time).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/)
+})
+
+test('[P-100] a spool file that was edited, its checksum made right, is recognised', async () => {
+  const path = () => join(dir, readdirSync(dir).find((name) => name.endsWith('.spool')) ?? '')
+  await (await open()).record(draft)
+  await writers[0]?.close(0)
+  const bytes = readFileSync(path())
+  bytes[bytes.indexOf('"GET') + 1] = 'P'.charCodeAt(0)
+  bytes[bytes.indexOf('call.allowed') + 5] = 'A'.charCodeAt(0)
+  bytes.writeUInt32BE(crc32(bytes.subarray(24)), 20)
+  writeFileSync(path(), bytes)
+  await store.flush()
+  await open()
+  expect(await consumed(1)).toEqual(['not_authentic'])
+})
+
+test('[P-100] [P-112] every field counts: no message can be turned into another, and a forgotten key is no key', () => {
+  const payload = outboxEvidence({ service: 'api', keys: KEYS })(draft).payload
+  const message = JSON.parse(payload)
+  expect(verifyEvidence(payload, KEYS)).toEqual({ ok: true, value: { producer: 'api', seq: null, event: message.event } })
+  const changes = [
+    { producer: 'sts' },
+    { producer: 'apinull', seq: null },
+    { seq: 1 },
+    { key: '00000000' },
+    { mac: message.mac.slice(1) },
+    { event: `${message.event} ` },
+    { event: '' },
+    { producer: `api${message.event.slice(0, 1)}`, event: message.event.slice(1) },
+    { seq: 0 },
+    { seq: 1.5 },
+    { seq: '1' },
+    { event: null },
+    { producer: 3 },
+  ]
+  for (const change of changes)
+    expect(verifyEvidence(JSON.stringify({ ...message, ...change }), KEYS).ok, JSON.stringify(change)).toBe(false)
+  for (const text of ['', 'x', 'null', '[]', '3', payload.slice(1)]) expect(verifyEvidence(text, KEYS).ok).toBe(false)
+  const fresh = randomBytes(32)
+  expect(verifyEvidence(payload, keyRing(fresh, KEYS.current.bytes)).ok).toBe(true)
+  expect(verifyEvidence(payload, keyRing(fresh))).toEqual({ ok: false, problem: 'unknown_key' })
+})
+
+test('[P-097] nothing that a caller sends makes its own event undeliverable', () => {
+  const nasty = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 300 }),
+    fc.constantFrom('\0', '\ud800', 'a\udfffb', '\u0001'.repeat(70_000), '😀'.repeat(40_000), '__proto__', '"\\'.repeat(20_000)),
+  )
+  const drafts = fc.record({
+    path: nasty,
+    method: nasty,
+    client: nasty,
+    scopes: fc.array(nasty, { maxLength: 8 }),
+    number: fc.constantFrom(1, Number.NaN, Number.POSITIVE_INFINITY),
+    details: fc.dictionary(nasty, nasty, { maxKeys: 5 }),
+  })
+  fc.assert(
+    fc.property(drafts, ({ path, method, client, scopes, number, details }) => {
+      const given: EventDraft = {
+        ...draft,
+        operation: { path, method },
+        client_request_id: client,
+        scopes,
+        outcome: { latency_ms: number },
+        details,
+      }
+      const { text } = makeEvent(given, 'gateway', '2026-01-01T00:00:00.000000Z', 0)
+      expect(Buffer.byteLength(text)).toBeLessThanOrEqual(MAX_EVENT_BYTES)
+      expect(text).not.toContain('\\u0000')
+      const event = JSON.parse(text)
+      expect(canonicalJson(event)).toBe(text)
+      expect(event).toMatchObject({ zone, type: 'call.allowed', decision: 'allow' })
+    }),
+    { numRuns: 200 },
+  )
+})
+
+test('[P-097] a thousand large members are clipped, and the event says so', () => {
+  const details = Object.fromEntries(Array.from({ length: 1_000 }, (_, at) => [`k${at}`, 'x'.repeat(1_000)]))
+  const { text } = makeEvent(
+    { ...draft, details, scopes: Array(1_000).fill('x'.repeat(1_000)) },
+    'gateway',
+    '2026-01-01T00:00:00.000000Z',
+    0,
+  )
+  expect(Buffer.byteLength(text)).toBeLessThanOrEqual(MAX_EVENT_BYTES)
+  expect(JSON.parse(text).details.clipped).toBe(true)
+})
+
+test('times of one process have microseconds and never repeat, and a clock that is set back is believed', () => {
+  let now = Date.UTC(2026, 0, 2, 3, 4, 5, 678)
+  const moment = eventClock(() => now)
+  expect([moment().time, moment().time]).toEqual(['2026-01-02T03:04:05.678000Z', '2026-01-02T03:04:05.678001Z'])
+  now += 0.5
+  expect(moment().time).toBe('2026-01-02T03:04:05.678500Z')
+  now -= 3_600_000
+  expect(moment().time).toBe('2026-01-02T02:04:05.678500Z')
+})
+
+test('[P-099] what the ledger confirms on its stream is taken off the spool', async () => {
+  const writer = await open()
+  for (let at = 0; at < 4; at += 1) await writer.record(draft)
+  await streams.publish('caracal.evidence', JSON.stringify({ v: 1, producer: 'gateway-other', seq: 4 }))
+  await streams.publish('caracal.evidence', JSON.stringify({ v: 1, producer: writer.producer, seq: 3 }))
+  await vi.waitFor(() => expect(writer.health().records).toBe(1), 5_000)
+})
+
+test('[P-094] `async` does not wait for the volume, `write-ahead` does', async () => {
+  const writer = await open('async')
+  await writer.record(draft)
+  expect(writer.health().commits).toBe(0)
+  await vi.waitFor(() => expect(writer.health().commits).toBe(1), 5_000)
+  await writer.close(1_000)
+  const ahead = await open()
+  await ahead.record(draft)
+  expect(ahead.health().commits).toBe(1)
+})
