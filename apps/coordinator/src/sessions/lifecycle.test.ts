@@ -36,7 +36,10 @@ const published = () => expect.poll(async () => (await world.database.query.sele
 /** A tree: `shape[i]` is the index of the parent of node i + 1. */
 async function grow(shape: readonly number[]): Promise<readonly Session[]> {
   const nodes = [await started(world, zone, token)]
-  for (const [index, parent] of shape.entries()) nodes.push(await started(world, zone, token, { parent: nodes[parent % (index + 1)]?.id }))
+  for (const [index, parent] of shape.entries()) {
+    world.clock.now += 1
+    nodes.push(await started(world, zone, token, { parent: nodes[parent % (index + 1)]?.id }))
+  }
   return nodes
 }
 
