@@ -28,3 +28,6 @@ export function zoneOf(request: { readonly zone: ZoneId | null }): ZoneId {
 export function badQuery(refusal: Refusal, context: RefusalContext): WireRefusal {
   return problem(refusal.reason === 'validation_failed' ? { ...refusal, reason: 'invalid_request' } : refusal, context)
 }
+
+/** A size or index in a query: one spelling, because the conversion of numbers would cut a fraction off. */
+export const WHOLE_NUMBER = { pattern: '^(?:0|[1-9][0-9]{0,14})$' }

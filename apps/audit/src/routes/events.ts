@@ -5,7 +5,7 @@ import { LIST_QUERY, ListOf, listReply, Problem, type RouteRow, raw, role, route
 import Type from 'typebox'
 import { column } from '../ingest/searchable.ts'
 import { storedTree } from '../stored-tree.ts'
-import { type AuditDesk, badQuery, zoneOf } from './desk.ts'
+import { type AuditDesk, badQuery, WHOLE_NUMBER, zoneOf } from './desk.ts'
 
 const SEARCH = 'GET /v1/zones/:zone/events'
 
@@ -103,7 +103,7 @@ export function eventRoutes(desk: AuditDesk): RouteRow[] {
       summary: 'One event with the proof that it is in the log that the checkpoint signs (RFC 9162)',
       audit: 'evidence.read',
       query: Type.Object({
-        size: Type.Optional(Type.Integer({ minimum: 1, description: 'Size of a published checkpoint; the latest when absent' })),
+        size: Type.Optional(Type.String({ ...WHOLE_NUMBER, description: 'Size of a published checkpoint; the latest when absent' })),
       }),
       reply: {
         200: Type.Object({
@@ -121,7 +121,7 @@ export function eventRoutes(desk: AuditDesk): RouteRow[] {
         const entry = await entryOf(desk, zone, request.url)
         if (entry === undefined) return refuse('not_found')
         await reads.read(request, zone, 'proof')
-        const { size } = request.query
+        const size = request.query.size === undefined ? undefined : Number(request.query.size)
         let checkpoint =
           size === undefined ? await latestCheckpoint(database.query, zone) : await findCheckpoint(database.query, zone, size)
         // A fresh event need not wait for the next round.

@@ -14,7 +14,7 @@ import { Problem, type RouteRow, raw, role, route } from '@caracal/service'
 import Type from 'typebox'
 import { logVerifiers } from '../keys/log-key.ts'
 import { storedTree } from '../stored-tree.ts'
-import { type AuditDesk, badQuery, zoneOf } from './desk.ts'
+import { type AuditDesk, badQuery, WHOLE_NUMBER, zoneOf } from './desk.ts'
 
 /** What stands once stands for ever; it is still for whoever asked only. */
 const FOREVER = { 'cache-control': 'private, max-age=31536000, immutable' }
@@ -54,7 +54,7 @@ export function logRoutes(desk: AuditDesk): RouteRow[] {
       method: 'GET',
       path: '/v1/zones/:zone/log/proof/consistency',
       summary: 'Proof that the log of size `second` extends the one of size `first` (RFC 9162)',
-      query: Type.Object({ first: Type.Integer({ minimum: 0 }), second: Type.Integer({ minimum: 0 }) }),
+      query: Type.Object({ first: Type.String(WHOLE_NUMBER), second: Type.String(WHOLE_NUMBER) }),
       reply: {
         200: Type.Object({ first: Type.Integer(), second: Type.Integer(), hashes: Type.Array(Type.String({ description: 'base64' })) }),
         400: Problem('invalid_request'),
@@ -62,7 +62,8 @@ export function logRoutes(desk: AuditDesk): RouteRow[] {
       },
       async handle(request) {
         const zone = zoneOf(request)
-        const { first, second } = request.query
+        const first = Number(request.query.first)
+        const second = Number(request.query.second)
         const checkpoint = await latestCheckpoint(database.query, zone)
         if (checkpoint === undefined) return refuse('not_found')
         if (first > second || second > checkpoint.size) return refuse('invalid_request', 'first ≤ second ≤ size of the latest checkpoint')

@@ -5,6 +5,7 @@ import { freshDatabaseUrl, redisUrl } from '@caracal/harness'
 import { createZone, type Database, findLogHead, migrateUp, openDatabase } from '@caracal/postgres'
 import { createLogger, type RunningService } from '@caracal/service'
 import { evidencePayload, openStreams, type Streams } from '@caracal/streams'
+import { Redis } from 'ioredis'
 import { type AuditConfiguration, type AuditShared, auditConfiguration, startAudit } from '../index.ts'
 
 export const AUDIT_ADMIN_TOKEN = `audit-admin-${randomBytes(16).toString('hex')}`
@@ -43,6 +44,15 @@ export type World = {
 
 let made = 0
 
+/** A logical database that nothing of an earlier test stands in. */
+async function emptyRedis(): Promise<string> {
+  const url = redisUrl()
+  const redis = new Redis(url)
+  await redis.flushdb()
+  redis.disconnect()
+  return url
+}
+
 export function event(zone: ZoneId, fields: Partial<Event> = {}): Event {
   return {
     v: 1,
@@ -59,7 +69,7 @@ export async function openWorld(kind: Kind, options: WorldOptions = {}): Promise
   const url = options.url ?? (kind === 'embedded' ? undefined : await freshDatabaseUrl())
   const database = await openDatabase(url === undefined ? { memory: true } : { url, pool: 12 })
   await migrateUp(database, { app: 'test' })
-  const redis = kind === 'redis' ? redisUrl() : undefined
+  const redis = kind === 'redis' ? await emptyRedis() : undefined
   const key = () => randomBytes(32).toString('hex')
   const environment = {
     CARACAL_MODE: 'dev',
@@ -91,7 +101,7 @@ export async function openWorld(kind: Kind, options: WorldOptions = {}): Promise
     return service
   }
   const audit = () => {
-    const first = running.at(-1)
+    const first = running.findLast((service) => !service.probes.draining())
     if (first === undefined) throw new Error('Audit was not started')
     return first
   }
