@@ -13,7 +13,8 @@ import {
 } from '@caracal/core'
 import type { Holdings } from './holdings.ts'
 import type { DocumentProblem, ParsedDocument } from './parse-documents.ts'
-import type { NewIds, PlanStep, RowPlan } from './plan-zone.ts'
+import type { NewIds, PlanStep } from './plan-row.ts'
+import type { RowPlan } from './plan-rows.ts'
 import { ruleChanges } from './words.ts'
 
 /** A policy version to be made. */

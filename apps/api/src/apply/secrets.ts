@@ -4,7 +4,7 @@ import type { Sealing } from '../sealing.ts'
 import type { Holdings } from './holdings.ts'
 import type { DocumentProblem } from './parse-documents.ts'
 import type { PlacedDocument } from './place-documents.ts'
-import type { NewIds } from './plan-zone.ts'
+import type { NewIds } from './plan-row.ts'
 
 /** What a provider's secret is, compared with the one that is stored; `secret` when it is to be written. */
 export type SecretFinding = { readonly state: 'new' | 'other' | 'same'; readonly secret?: NewSecret; readonly value: string }

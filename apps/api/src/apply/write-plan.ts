@@ -29,7 +29,7 @@ import {
 } from '@caracal/postgres'
 import type { Change, ChangeEvent } from '../change/commit-change.ts'
 import type { PolicyWrite, SetWrite } from './plan-policies.ts'
-import type { PlannedRow, RowWrite } from './plan-zone.ts'
+import type { PlannedRow, RowWrite } from './plan-row.ts'
 
 /** The set that `apply` keeps. */
 const DEFAULT_SET = 'default'

@@ -17,7 +17,7 @@ import Type, { type Static } from 'typebox'
 import { providerMethod } from '../apply/check-provider.ts'
 import { isBoundHost } from '../apply/check-resource.ts'
 import { ProviderDocument } from '../apply/document-schemas.ts'
-import { fieldsOf } from '../apply/plan-zone.ts'
+import { providerFieldsOf } from '../apply/plan-provider.ts'
 import { adminOf } from '../authentication.ts'
 import { commitChange } from '../change/commit-change.ts'
 import { deletion } from '../change/delete-answer.ts'
@@ -26,6 +26,7 @@ import { kill } from '../revocations/kill.ts'
 import { DeleteBody, ProviderBody } from './entity-schemas.ts'
 import { NamedListQuery, namedListAnswer } from './named-list.ts'
 import { DryRunQuery, InZone, Moment, OfZone, readers, zoneOf } from './parameters.ts'
+import { refuseBody } from './violations.ts'
 
 const { name, method, hosts, placement, username, tokenEndpoint, clientId, clientAuthentication, scope, egressAllow } =
   ProviderDocument.properties
@@ -89,7 +90,7 @@ export function providerRoutes(desk: ApiDesk): RouteRow[] {
         const fields = readFields(body)
         if (!fields.ok) return fields
         if ((body.kind === 'none') !== (secret === undefined))
-          return wrong('secret', body.kind === 'none' ? 'is for no provider of kind none' : 'is required')
+          return wrongAt('secret', body.kind === 'none' ? 'is for no provider of kind none' : 'is required')
         const id = newId('provider', desk.now())
         const sealed = secret === undefined ? ok(null) : await sealedSecret(zone, id, 1, secret)
         if (!sealed.ok) return sealed
@@ -148,14 +149,14 @@ export function providerRoutes(desk: ApiDesk): RouteRow[] {
         if (!fields.ok) return fields
         const { kind } = fields.value.method
         const held = (await listProviderSecrets(database.query, zone)).get(id)
-        if (kind === 'none' && secret !== undefined) return wrong('secret', 'is for no provider of kind none')
-        if (kind !== 'none' && secret === undefined && held === undefined) return wrong('secret', 'is required')
+        if (kind === 'none' && secret !== undefined) return wrongAt('secret', 'is for no provider of kind none')
+        if (kind !== 'none' && secret === undefined && held === undefined) return wrongAt('secret', 'is required')
         const sealed =
           secret === undefined ? ok(kind === 'none' ? null : undefined) : await sealedSecret(zone, id, (held?.version ?? 0) + 1, secret)
         if (!sealed.ok) return sealed
         return commitChange(desk, request, async (tx, now) => {
           const unbound = await unboundResource(tx, zone, id, fields.value)
-          if (unbound !== undefined) return wrong('hosts', `the upstream of resource ${unbound} is not among the hosts`)
+          if (unbound !== undefined) return wrongAt('hosts', `the upstream of resource ${unbound} is not among the hosts`)
           const change = { ...fields.value, ...(sealed.value === undefined ? {} : { secret: sealed.value }) }
           const after = await updateProvider(tx, before, change, now)
           if (!after.ok) return after
@@ -203,13 +204,13 @@ type Body = Omit<Static<typeof NewProvider>, 'secret'>
 
 function readFields({ name: called, kind, hosts: bound, expiresAt = null, ...rest }: Body): Result<ProviderFields, 'validation_failed'> {
   const read = providerMethod({ method: kind, hosts: bound, ...rest })
-  if (read.method === undefined) return refuse('validation_failed', undefined, { errors: read.faults })
+  if (read.method === undefined) return refuseBody(read.faults)
   return ok({ name: called, hosts: bound.map((host) => host.toLowerCase()), expiresAt, method: read.method })
 }
 
 /** The provider with changes over it. Another kind begins with that kind's members only. */
 function merged(before: Provider, changes: Omit<Static<typeof ProviderPatch>, 'secret'>): Body {
-  const { name: called, hosts: bound, expiresAt, method: was } = fieldsOf(before)
+  const { name: called, hosts: bound, expiresAt, method: was } = providerFieldsOf(before)
   const { kind, ...rest } = was
   const sameKind = changes.kind === undefined || changes.kind === kind
   return { name: called, hosts: [...bound], expiresAt, kind, ...(sameKind ? rest : {}), ...changes } as Body
@@ -226,6 +227,6 @@ async function unboundResource(tx: Queryable, zone: ZoneId, id: ProviderId, fiel
   return undefined
 }
 
-function wrong(field: string, message: string) {
-  return refuse('validation_failed', `${field} ${message}`, { errors: [{ field, message }] })
+function wrongAt(field: string, message: string) {
+  return refuseBody([{ field, message }])
 }

@@ -23,6 +23,7 @@ import { kill } from '../revocations/kill.ts'
 import { DeleteBody, ResourceBody } from './entity-schemas.ts'
 import { NamedListQuery, namedListAnswer } from './named-list.ts'
 import { DryRunQuery, InZone, OfZone, readers, zoneOf } from './parameters.ts'
+import { refuseBody } from './violations.ts'
 
 const { kind: _kind, zone: _zone, type, provider: _provider, ...members } = ResourceDocument.properties
 
@@ -177,5 +178,5 @@ async function readFields(
   if (found === undefined) faults.push({ field: 'provider', message: 'there is no such provider in the zone' })
   else if (found !== null && !isBoundHost(found, upstream))
     faults.push({ field: 'upstream', message: `its host is not among the hosts of provider ${found.name}` })
-  return faults.length === 0 ? ok(fields) : refuse('validation_failed', undefined, { errors: faults })
+  return faults.length === 0 ? ok(fields) : refuseBody(faults)
 }
