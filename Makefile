@@ -23,11 +23,10 @@ up: install ## Start everything in one process on embedded Postgres, until Ctrl-
 	@node apps/cli/src/main.ts up $(ARGS)
 
 .PHONY: test
-test: install test-servers example-packages check lint ## Types, lint and all tests of the default path
+test: install test-servers check lint ## Types, lint and all tests of the default path
 	@vitest run
 
-.PHONY: example-packages
-example-packages: install 
+.PHONY: test-servers
 test-servers: ## Install the servers the tests run against (Debian as root; elsewhere it says what is missing)
 	@tests/harness/install-servers.sh
 
