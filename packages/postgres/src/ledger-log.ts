@@ -44,11 +44,40 @@ export async function knownLeaves(db: Queryable, zone: ZoneId, ids: readonly Eve
   return new Map(rows.map((row) => [row.event_id, row.leaf]))
 }
 
+/**
+ * `lockLogHead` and `knownLeaves` in one round trip, as long as nobody else appended while this one waited for the lock: then what
+ * the statement saw of the entries is older than the head, and they are read again.
+ */
+export async function lockLogFor(
+  tx: Queryable,
+  zone: ZoneId,
+  ids: readonly EventId[],
+  empty: Uint8Array,
+  now: UnixMillis,
+): Promise<{ readonly head: LogHead; readonly known: ReadonlyMap<EventId, Uint8Array> }> {
+  const { rows } = await sql<LogHead & { readonly seen: number; readonly known: string }>`
+    select zone, size, root, frontier, (select seen.size from log_heads seen where seen.zone = ${zone}) as seen, (
+      select coalesce(json_object_agg(event_id, encode(leaf, 'hex')), '{}')::text from log_entries
+      where log_entries.zone = ${zone} and event_id = any (${ids}::text[])
+    ) as known
+    from log_heads where zone = ${zone} for update`.execute(tx)
+  const [row] = rows
+  if (row === undefined || row.seen !== row.size) {
+    return { head: await lockLogHead(tx, zone, empty, now), known: await knownLeaves(tx, zone, ids) }
+  }
+  const { seen: _, known, ...head } = row
+  const leaves = Object.entries(JSON.parse(known) as Record<EventId, string>) as [EventId, string][]
+  return { head, known: new Map(leaves.map(([id, leaf]) => [id, new Uint8Array(Buffer.from(leaf, 'hex'))])) }
+}
+
 /** Appends entries from sequence number `from` on, in one statement. The caller holds the head's lock and `from` is its size. */
 export async function appendEntries(tx: Queryable, zone: ZoneId, from: number, entries: readonly NewLogEntry[]): Promise<void> {
-  if (entries.length === 0) return
+  if (entries.length > 0) await insertOfEntries(zone, from, entries).execute(tx)
+}
+
+function insertOfEntries(zone: ZoneId, from: number, entries: readonly NewLogEntry[]) {
   const column = <T>(read: (entry: NewLogEntry) => T) => entries.map(read)
-  await sql`
+  return sql`
     insert into log_entries
       (zone, seq, event_id, type, time, application, session, resource, decision, reason, request_id, subject, jti, leaf, event)
     select ${zone}, ${from}::bigint + n - 1, id, type, time, application, session, resource, decision, reason, request, subject, jti,
@@ -67,15 +96,19 @@ export async function appendEntries(tx: Queryable, zone: ZoneId, from: number, e
       ${column((e) => e.event.mandate?.jti ?? null)}::text[],
       ${column((e) => Buffer.from(e.leaf).toString('hex'))}::text[],
       ${column((e) => e.text)}::text[]
-    ) with ordinality as entry (id, type, time, application, session, resource, decision, reason, request, subject, jti, leaf, event, n)
-  `.execute(tx)
+    ) with ordinality as entry (id, type, time, application, session, resource, decision, reason, request, subject, jti, leaf, event, n)`
 }
 
 /** Writes what an append added to the tiles, in one statement; each tile at most once. */
 export async function writeTiles(tx: Queryable, zone: ZoneId, tiles: readonly TileWrite[]): Promise<void> {
   if (tiles.length === 0) return
+  const { rows } = await upsertOfTiles(zone, tiles).execute(tx)
+  if (rows.length !== tiles.length) throw new Error('a tile was not written')
+}
+
+function upsertOfTiles(zone: ZoneId, tiles: readonly TileWrite[]) {
   const column = <T>(read: (tile: TileWrite) => T) => tiles.map(read)
-  const { rows } = await sql`
+  return sql`
     insert into log_tiles as stored (zone, level, tile, hashes)
     select ${zone}, level, tile, decode(hashes, 'hex') from unnest(
       ${column((t) => t.level)}::smallint[], ${column((t) => t.index)}::bigint[],
@@ -84,8 +117,28 @@ export async function writeTiles(tx: Queryable, zone: ZoneId, tiles: readonly Ti
       select "offset" from unnest(${column((t) => t.level)}::smallint[], ${column((t) => t.index)}::bigint[],
         ${column((t) => t.offset)}::int[]) as place (level, tile, "offset")
       where place.level = excluded.level and place.tile = excluded.tile)) || excluded.hashes
-    returning 1`.execute(tx)
-  if (rows.length !== tiles.length) throw new Error('a tile was not written')
+    returning 1`
+}
+
+/**
+ * One round trip for a batch: entries, tiles and head together. The caller holds the head's lock, `before` is its size and the
+ * sequence number of the first entry. Throws unless the log still has that size and every tile was written.
+ */
+export async function extendLog(
+  tx: Queryable,
+  before: number,
+  batch: { readonly entries: readonly NewLogEntry[]; readonly tiles: readonly TileWrite[]; readonly head: LogHead },
+  now: UnixMillis,
+): Promise<void> {
+  const { entries, tiles, head } = batch
+  const { rows } = await sql<{ heads: number; tiles: number }>`
+    with entries as (${insertOfEntries(head.zone, before, entries)}), tiles as (${upsertOfTiles(head.zone, tiles)}), head as (
+      update log_heads set size = ${head.size}, root = ${head.root}, frontier = ${head.frontier}, updated_at = ${timestamp(now)}
+      where zone = ${head.zone} and size = ${before} returning 1
+    )
+    select (select count(*) from head) as heads, (select count(*) from tiles) as tiles`.execute(tx)
+  if (rows[0]?.heads !== 1) throw new Error(`the head of ${head.zone} moved under its lock`)
+  if (rows[0].tiles !== tiles.length) throw new Error('a tile was not written')
 }
 
 /** The stored hashes of a tile, full or partial; undefined when there is none. */

@@ -1,15 +1,6 @@
-import type { Event, EventId, UnixMillis, ZoneId } from '@caracal/core'
+import type { Event, UnixMillis, ZoneId } from '@caracal/core'
 import { appendLeaves, decodeFrontier, EMPTY_ROOT, encodeFrontier, type Frontier, frontierRoot, leafHash, sameHash } from '@caracal/ledger'
-import {
-  appendEntries,
-  type Database,
-  knownLeaves,
-  type LogHead,
-  lockLogHead,
-  type NewLogEntry,
-  writeLogHead,
-  writeTiles,
-} from '@caracal/postgres'
+import { type Database, extendLog, type LogHead, lockLogFor, type NewLogEntry } from '@caracal/postgres'
 import { searchable } from './searchable.ts'
 
 /** An event on its way into the log: the exact text it was signed as, and what it says. */
@@ -28,7 +19,7 @@ export class HeadBroken extends Error {
 
 /**
  * Appends what is new of a zone's arrivals in one transaction: lock the head, leave out what the log has, number the rest without
- * a gap, extend tree and tiles, write the head (P-102). The order of the arrivals is the order of the log. One outcome for each.
+ * a gap, extend tree and tiles, write the head (P-102): two statements, four round trips (P-166). The order of the arrivals is the order of the log. One outcome for each.
  */
 export async function appendToZone(
   database: Database,
@@ -38,14 +29,9 @@ export async function appendToZone(
 ): Promise<{ readonly outcomes: readonly Appended[]; readonly size: number }> {
   const leaves = arrivals.map(({ text }) => leafHash(Buffer.from(text)))
   return await database.transaction(async (tx) => {
-    const head = await lockLogHead(tx, zone, EMPTY_ROOT, now)
-    const known = new Map<EventId, Uint8Array>(
-      await knownLeaves(
-        tx,
-        zone,
-        arrivals.map(({ event }) => event.id),
-      ),
-    )
+    const ids = arrivals.map(({ event }) => event.id)
+    const { head, known: held } = await lockLogFor(tx, zone, ids, EMPTY_ROOT, now)
+    const known = new Map(held)
     const entries: NewLogEntry[] = []
     const outcomes = arrivals.map(({ event, text }, at): Appended => {
       const leaf = leaves[at] ?? EMPTY_ROOT
@@ -60,9 +46,8 @@ export async function appendToZone(
       frontierOf(head),
       entries.map(({ leaf }) => leaf),
     )
-    await appendEntries(tx, zone, head.size, entries)
-    await writeTiles(tx, zone, slices)
-    await writeLogHead(tx, head.size, { zone, size: frontier.size, root, frontier: encodeFrontier(frontier) }, now)
+    const after = { zone, size: frontier.size, root, frontier: encodeFrontier(frontier) }
+    await extendLog(tx, head.size, { entries, tiles: slices, head: after }, now)
     return { outcomes, size: frontier.size }
   })
 }
