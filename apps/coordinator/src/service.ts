@@ -21,6 +21,7 @@ import {
 import { openStreams, outboxEvidence, type Streams, startOutboxDispatcher } from '@caracal/streams'
 import { authorityRoutes } from './authority/routes.ts'
 import { mandateAuthenticator } from './callers/mandate-authenticator.ts'
+import { refusalEvidence } from './callers/refusal-evidence.ts'
 import type { CoordinatorConfiguration } from './configuration.ts'
 import { delegationReadRoutes } from './delegations/read-routes.ts'
 import { delegationWriteRoutes } from './delegations/write-routes.ts'
@@ -107,6 +108,9 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
       },
     }
 
+    const refusals = refusalEvidence(desk, logger)
+    onStop('refusals', refusals.close)
+
     const metrics = createMetrics({ service: 'coordinator', version, mode: config.CARACAL_MODE })
     const own = coordinatorMetrics(metrics, {
       zones: () => state.zones().length,
@@ -141,6 +145,7 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
           dependencies: { state, view, verifier, claim, release, refresh: configuration.refresh, clock },
           rows: routes,
           knowsZone,
+          refusals,
         }),
         operatorAuthenticator(config, database, clock),
       ),

@@ -162,3 +162,24 @@ it('an application that is new to this replica is let in at once', async () => {
   const late = await world.zone({ applications: ['newcomer'] })
   expect((await world.call('GET', late.path('/sessions'), late.token(member(late.applications, 'newcomer')))).status).toBe(200)
 })
+
+it('a refused mandate is evidence of the zone it was shown to, counted by source and reason', async () => {
+  const asked = await world.zone({ applications: ['agent'] })
+  const events: { type: string; zone: string; reason: string; count: number }[] = []
+  const work = await world.streams.consume('caracal.audit.events', {
+    group: 'test',
+    consumer: 'test',
+    batch: 500,
+    handle: async (messages) => {
+      events.push(...messages.map((message) => JSON.parse(JSON.parse(message.payload).event)))
+      return messages.map(() => 'done' as const)
+    },
+  })
+  const token = asked.token(member(asked.applications, 'agent'), { scope: 'delegations' })
+  for (let times = 0; times < 3; times += 1) expect((await world.call('GET', asked.path('/sessions'), token)).status).toBe(403)
+  const counted = () =>
+    events.filter((one) => one.zone === asked.id && one.type === 'call.refused').reduce((sum, one) => sum + one.count, 0)
+  await expect.poll(counted, { timeout: 5_000 }).toBe(3)
+  expect(events.find((one) => one.zone === asked.id)?.reason).toBe('insufficient_scope')
+  await work.stop()
+})

@@ -1,6 +1,7 @@
 import { isId, newId, ok, refuse, type ZoneId } from '@caracal/core'
 import { type CallDependencies, decideOwnCall } from '@caracal/enforcement'
 import { type Authenticator, bearerToken, type RouteRow } from '@caracal/service'
+import type { RefusalAggregator } from '@caracal/streams'
 import { rowsByPath } from './row-of-path.ts'
 
 /** Three base64url parts whose first is a JSON object: a JWT, which no operator's token is. */
@@ -15,6 +16,7 @@ export function mandateAuthenticator(options: {
   readonly dependencies: CallDependencies
   readonly rows: readonly RouteRow[]
   readonly knowsZone: (zone: ZoneId) => Promise<boolean>
+  readonly refusals: Pick<RefusalAggregator, 'note'>
 }): Authenticator {
   const rowOf = rowsByPath(options.rows)
   return {
@@ -26,7 +28,7 @@ export function mandateAuthenticator(options: {
       if (scope === undefined) return refuse('forbidden')
       const path = presented.url.split('?')[0] ?? ''
       const zone = path.split('/')[3]
-      if (isId('zone', zone)) await options.knowsZone(zone)
+      const known = isId('zone', zone) && (await options.knowsZone(zone)) ? zone : undefined
       const verdict = await decideOwnCall(
         {
           requestId: newId('request'),
@@ -39,7 +41,10 @@ export function mandateAuthenticator(options: {
         },
         options.dependencies,
       )
-      if (verdict.decision !== 'allow') return verdict.refusal
+      if (verdict.decision !== 'allow') {
+        options.refusals.note({ source: presented.source, reason: verdict.refusal.reason, zone: known })
+        return verdict.refusal
+      }
       const { mandate } = verdict.facts
       return ok({
         kind: 'application',
