@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import type { Clock, ZoneId } from '@caracal/core'
-import { deriveKey, isId } from '@caracal/core'
+import { type Clock, deriveKey, isId, type ZoneId } from '@caracal/core'
 import { type Database, findUsableAdminToken, findZoneByName, schemaCompatibility } from '@caracal/postgres'
 import {
   type AdminPrincipal,
@@ -71,8 +70,8 @@ export async function startAudit(config: AuditConfiguration, shared: AuditShared
       },
       onGone: (zone) => logger.info({ zone }, 'the ledger holds again'),
     })
-    const grown = { tell: (_zone: ZoneId, _size: number) => {} }
-    const logs = zoneLogs({ database, settings, clock, logger, onNew: (zone) => grown.tell(zone, 0) })
+    const grown = { tell: (_zone: ZoneId) => {} }
+    const logs = zoneLogs({ database, settings, clock, logger, onNew: (zone) => grown.tell(zone) })
     const checkpoints = checkpointer({
       database,
       logs,

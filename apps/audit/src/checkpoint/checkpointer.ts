@@ -16,7 +16,7 @@ const SWEEP_MS = 5_000
 
 export type Checkpointer = {
   /** The log has grown: it gets a checkpoint within a second. */
-  grown(zone: ZoneId, size: number): void
+  grown(zone: ZoneId): void
   /** Signs now if there is something new. Undefined when the log must not be signed or does not exist. */
   publish(zone: ZoneId): Promise<LogCheckpoint | undefined>
   /** The largest checkpoint this process knows of the log, its own memory and the anchors' together. */

@@ -26,7 +26,7 @@ export async function appendToZone(
   zone: ZoneId,
   arrivals: readonly Arrival[],
   now: UnixMillis,
-): Promise<{ readonly outcomes: readonly Appended[]; readonly size: number }> {
+): Promise<readonly Appended[]> {
   const leaves = arrivals.map(({ text }) => leafHash(Buffer.from(text)))
   return await database.transaction(async (tx) => {
     const ids = arrivals.map(({ event }) => event.id)
@@ -41,14 +41,14 @@ export async function appendToZone(
       entries.push({ event: searchable(event), text, leaf })
       return 'appended'
     })
-    if (entries.length === 0) return { outcomes, size: head.size }
+    if (entries.length === 0) return outcomes
     const { frontier, root, slices } = appendLeaves(
       frontierOf(head),
       entries.map(({ leaf }) => leaf),
     )
     const after = { zone, size: frontier.size, root, frontier: encodeFrontier(frontier) }
     await extendLog(tx, head.size, { entries, tiles: slices, head: after }, now)
-    return { outcomes, size: frontier.size }
+    return outcomes
   })
 }
 

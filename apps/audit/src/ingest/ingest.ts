@@ -19,8 +19,7 @@ export type Ingest = {
   readonly metrics: AuditMetrics
   readonly clock: Clock
   readonly logger: Logger
-  /** The zone's log has grown to this size. */
-  readonly onGrown: (zone: ZoneId, size: number) => void
+  readonly onGrown: (zone: ZoneId) => void
 }
 
 /** An authentic event of a batch, with its place there. */
@@ -91,7 +90,7 @@ export async function ingestBatch(ingest: Ingest, messages: readonly WorkMessage
         for (const arrival of arrivals) setAside(arrival.at, 'unknown_zone', arrival)
         return
       }
-      const { outcomes: appended, size } = await appendToZone(ingest.database, zone, arrivals, ingest.clock())
+      const appended = await appendToZone(ingest.database, zone, arrivals, ingest.clock())
       let grown = 0
       for (const [i, outcome] of appended.entries()) {
         const arrival = arrivals[i]
@@ -106,7 +105,7 @@ export async function ingestBatch(ingest: Ingest, messages: readonly WorkMessage
         outcomes[arrival.at] = 'done'
         settled.push(arrival)
       }
-      if (grown > 0) ingest.onGrown(zone, size)
+      if (grown > 0) ingest.onGrown(zone)
     } catch (error) {
       if (isDatabaseOutage(error)) throw error
       // Only this zone waits: its events are handed out again.

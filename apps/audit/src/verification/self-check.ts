@@ -18,8 +18,6 @@ const TICKS_PER_PASS = DAY_MS / 2 / TICK_MS
 export type SelfCheck = {
   /** Verifies every head now. Rejects when the database does not answer. */
   heads(): Promise<void>
-  /** One pass over everything, now and without pause. */
-  everything(): Promise<void>
   /** Moments of the last complete head check and pass; null before the first. */
   checkedAt(): { readonly heads: number | null; readonly everything: number | null }
   stop(): Promise<void>
@@ -99,9 +97,6 @@ export function selfCheck(options: {
   const stops = [every(MINUTE_MS, 'heads', heads), every(TICK_MS, 'tree', goOn)]
   return {
     heads,
-    async everything() {
-      for await (const _ of pass()) if (stopped) return
-    },
     checkedAt: () => ({ heads: headsAt, everything: everythingAt }),
     async stop() {
       stopped = true
