@@ -29,7 +29,7 @@ describe.each(pages)('[P-128] [P-158] the commands of $path', ({ text, commands 
       expect(missingLines(output, expected.map(page.withPorts))).toEqual([])
       if (/^make up\b/.test(command)) await showsAllowedAndRefused(page, ran.output)
     },
-    60_000,
+    120_000,
   )
 })
 

@@ -38,7 +38,7 @@ export function commandsOf(page: string): PageCommand[] {
 /** The files that a page shows. */
 export function filesOf(page: string): PageFile[] {
   return fences(page).flatMap(({ language, text }) => {
-    const name = language === 'ts' ? /^\/\/ ([a-z][a-z0-9-]*\.ts)$/m.exec(text.split('\n')[0] ?? '')?.[1] : undefined
+    const name = language === 'ts' ? /^\/\/ ([a-z][a-z0-9/-]*\.ts)$/m.exec(text.split('\n')[0] ?? '')?.[1] : undefined
     return name === undefined ? [] : [{ name, text: `${text}\n` }]
   })
 }

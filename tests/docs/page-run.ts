@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { ROOT } from './markdown-files.ts'
 
@@ -37,7 +37,10 @@ export async function openPage(): Promise<PageRun> {
   return {
     folder,
     withPorts,
-    write: (name, text) => writeFileSync(join(folder, name), withPorts(text)),
+    write(name, text) {
+      mkdirSync(dirname(join(folder, name)), { recursive: true })
+      writeFileSync(join(folder, name), withPorts(text))
+    },
     async run(command) {
       if (/^(?:make|npx caracal) up\b/.test(command)) return startUp(folder, offset, up)
       // This is what runs now.
@@ -55,7 +58,7 @@ export async function openPage(): Promise<PageRun> {
 /** The checkout, linked, in a folder of its own: what a page writes stays out of it. The examples are copies with the ports of the run. */
 function cloneOf(withPorts: (text: string) => string): string {
   const folder = mkdtempSync(join(tmpdir(), 'caracal-page-'))
-  const own = new Set(['.git', '.caracal', 'examples'])
+  const own = new Set(['.git', '.caracal', 'examples', 'try'])
   for (const name of readdirSync(ROOT)) if (!own.has(name)) symlinkSync(join(ROOT, name), join(folder, name))
   for (const example of readdirSync(join(ROOT, 'examples'))) {
     const from = join(ROOT, 'examples', example)

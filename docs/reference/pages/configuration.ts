@@ -19,7 +19,7 @@ export function configurationPage(): string {
   return page(
     '# Configuration',
     generatedFrom('the `configuration.ts` of each app'),
-    `\`caracal up\` needs none of this. \`caracal serve <role>\` takes its settings from the environment, once, at start. Anything wrong
+    `\`caracal up\` needs none of this; with \`--database-url postgres://…\` and \`--redis-url redis://…\` it runs on servers of yours. \`caracal serve <role>\` takes its settings from the environment, once, at start. Anything wrong
 stops it with exit code 78 and a list of everything that is wrong: a number out of range, a weak key, a placeholder, a file that cannot be
 read, a \`CARACAL_…\` name that does not exist.`,
     `- Every setting can be given as \`<NAME>_FILE\`, a path whose content is the value. Both at once is an error.
