@@ -1,5 +1,5 @@
 import { type Clock, isId } from '@caracal/core'
-import { type Database, findZone, openDatabase, SCHEMA, schemaCompatibility } from '@caracal/postgres'
+import { type Database, findZone, SCHEMA } from '@caracal/postgres'
 import {
   createCursors,
   createInternalClient,
@@ -7,13 +7,16 @@ import {
   createMetrics,
   type Logger,
   observePool,
+  ownDatabase,
+  ownStreams,
   type RouteRow,
   type RunningService,
   type StopHook,
+  schemaCheck,
   startService,
   validNow,
 } from '@caracal/service'
-import { openStreams, outboxEvidence, type Streams, startOutboxDispatcher } from '@caracal/streams'
+import { outboxEvidence, type Streams, startOutboxDispatcher } from '@caracal/streams'
 import { apiAuthenticator } from './authentication.ts'
 import type { ApiConfiguration } from './configuration.ts'
 import type { ApiDesk } from './desk.ts'
@@ -58,7 +61,7 @@ export async function startApi(config: ApiConfiguration, shared: ApiShared = {})
   const stops: StopHook[] = []
   const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
   try {
-    const database = shared.database ?? (await ownDatabase(config, logger, onStop))
+    const database = shared.database ?? (await ownDatabase('api', config, logger, onStop))
     const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
     const sts = createInternalClient({ baseUrl: config.STS_URL, caller: 'api', keys: () => config.GATEWAY_STS_HMAC_KEY })
     onStop('sts client', () => sts.close())
@@ -130,39 +133,4 @@ export function apiRoutes(desk: ApiDesk, hub: RevocationHub): RouteRow[] {
     ...explainRoutes(desk),
     ...applyRoutes(desk),
   ]
-}
-
-/** A schema that fits is looked at again each minute: only a newer release's contract step can take it away. */
-function schemaCheck(database: Database): () => Promise<boolean> {
-  let fitsUntil = 0
-  return async () => {
-    if (performance.now() < fitsUntil) return true
-    const fits = (await schemaCompatibility(database)).state === 'ok'
-    if (fits) fitsUntil = performance.now() + 60_000
-    return fits
-  }
-}
-
-async function ownDatabase(config: ApiConfiguration, logger: Logger, onStop: (name: string, stop: StopHook['stop']) => void) {
-  if (config.DATABASE_URL === undefined) throw new Error('DATABASE_URL is required')
-  const database = await openDatabase({ url: config.DATABASE_URL, pool: config.DATABASE_POOL, application: 'caracal-api' }, { logger })
-  onStop('database', () => database.close())
-  return database
-}
-
-function ownStreams(
-  config: ApiConfiguration,
-  database: Database,
-  logger: Logger,
-  onStop: (name: string, stop: StopHook['stop']) => void,
-): Streams {
-  const common = { keys: config.STREAMS_HMAC_KEY, logger }
-  if (config.STREAMS_DRIVER === 'redis' && config.REDIS_URL === undefined)
-    throw new Error('REDIS_URL is required with STREAMS_DRIVER=redis')
-  const streams =
-    config.STREAMS_DRIVER === 'redis' && config.REDIS_URL !== undefined
-      ? openStreams({ ...common, driver: 'redis', url: config.REDIS_URL, requireNoEviction: config.CARACAL_MODE === 'stable' })
-      : openStreams({ ...common, driver: 'postgres', database })
-  onStop('streams', () => streams.close())
-  return streams
 }

@@ -1,26 +1,10 @@
-import { defineConfiguration, serviceSettings, setting, type Values } from '@caracal/service'
+import { databaseSettings, defineConfiguration, serviceSettings, setting, streamsSettings, type Values } from '@caracal/service'
 import { anchorProblem } from './checkpoint/anchor.ts'
 
 const settings = {
   ...serviceSettings(9090),
-  DATABASE_URL: setting.url({
-    meaning: 'Where Postgres is. Not needed when the process hands an open database over.',
-    schemes: ['postgres', 'postgresql'],
-    credentials: true,
-    secret: true,
-    optional: true,
-  }),
-  DATABASE_POOL: setting.integer({ meaning: 'Most connections to Postgres.', min: 2, max: 200, default: 10 }),
-  STREAMS_DRIVER: setting.oneOf(['redis', 'postgres'], { meaning: 'What carries the streams.', default: 'redis' }),
-  REDIS_URL: setting.url({
-    meaning: 'Where Redis is, for STREAMS_DRIVER=redis.',
-    schemes: ['redis', 'rediss'],
-    credentials: true,
-    secret: true,
-    optional: true,
-  }),
-  STREAMS_HMAC_KEY: setting.key({ meaning: 'Authenticates messages on the streams.' }),
-  AUDIT_HMAC_KEY: setting.key({ meaning: 'Authenticates evidence on its way to the ledger.' }),
+  ...databaseSettings,
+  ...streamsSettings,
   ZONE_KEK: setting.key({ meaning: 'Seals the log keys of the zones.' }),
   ISSUER_URL: setting.url({
     meaning: 'Public base URL of the STS; the origin of a zone’s log is {ISSUER_URL without scheme}/zones/{zone id}.',

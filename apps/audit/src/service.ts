@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { type Clock, deriveKey, isId, type ZoneId } from '@caracal/core'
-import { type Database, findUsableAdminToken, findZoneByName, schemaCompatibility } from '@caracal/postgres'
+import { type Database, findUsableAdminToken, findZoneByName } from '@caracal/postgres'
 import {
   type AdminPrincipal,
   createAdminAuthenticator,
@@ -11,8 +11,11 @@ import {
   type DeploymentToken,
   type Logger,
   observePool,
+  ownDatabase,
+  ownStreams,
   type RunningService,
   type StopHook,
+  schemaCheck,
   startService,
   validNow,
 } from '@caracal/service'
@@ -30,7 +33,6 @@ import { eventRoutes } from './routes/events.ts'
 import { exportRoutes } from './routes/exports.ts'
 import { logRoutes } from './routes/log.ts'
 import { quarantineRoutes } from './routes/quarantine.ts'
-import { ownDatabase, ownStreams } from './stores.ts'
 import { collectFindings } from './verification/findings.ts'
 import { selfCheck } from './verification/self-check.ts'
 
@@ -56,7 +58,7 @@ export async function startAudit(config: AuditConfiguration, shared: AuditShared
   const stops: StopHook[] = []
   const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
   try {
-    const database = shared.database ?? (await ownDatabase(config, logger, onStop))
+    const database = shared.database ?? (await ownDatabase('audit', config, logger, onStop))
     const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
     const settings = { kek: config.ZONE_KEK, issuerUrl: config.ISSUER_URL }
     const metrics = createMetrics({ service: 'audit', version, mode: config.CARACAL_MODE })
@@ -143,7 +145,7 @@ export async function startAudit(config: AuditConfiguration, shared: AuditShared
           name: 'schema',
           kind: 'safety',
           reason: 'schema_incompatible',
-          check: async () => (await schemaCompatibility(database)).state === 'ok',
+          check: schemaCheck(database),
         },
         { name: 'ledger', kind: 'dependency', check: onlyLater(() => findings.all().length === 0) },
       ],

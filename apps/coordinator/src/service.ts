@@ -1,8 +1,16 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { type Clock, isId } from '@caracal/core'
-import { followConfiguration, followRevocations, keyRefetcher, mandateVerifier, ReplicaState, RevocationView } from '@caracal/enforcement'
-import { type Database, findUsableAdminToken, openDatabase, schemaCompatibility } from '@caracal/postgres'
+import {
+  followConfiguration,
+  followRevocations,
+  keyRefetcher,
+  mandateVerifier,
+  postgresRevocations,
+  ReplicaState,
+  RevocationView,
+} from '@caracal/enforcement'
+import { type Database, findUsableAdminToken } from '@caracal/postgres'
 import {
   createAdminAuthenticator,
   createCursors,
@@ -11,14 +19,18 @@ import {
   createMetrics,
   firstOf,
   type Logger,
+  type OnStop,
   observePool,
+  ownDatabase,
+  ownStreams,
   type RouteRow,
   type RunningService,
   type StopHook,
+  schemaCheck,
   startService,
   validNow,
 } from '@caracal/service'
-import { openStreams, outboxEvidence, type Streams, startOutboxDispatcher } from '@caracal/streams'
+import { outboxEvidence, type Streams, startOutboxDispatcher } from '@caracal/streams'
 import { authorityRoutes } from './authority/routes.ts'
 import { mandateAuthenticator } from './callers/mandate-authenticator.ts'
 import { refusalEvidence } from './callers/refusal-evidence.ts'
@@ -33,7 +45,6 @@ import { startSweeper } from './sessions/sweep.ts'
 import { sessionWriteRoutes } from './sessions/write-routes.ts'
 import { configurationFromPostgres } from './zones/configuration-source.ts'
 import { knownZones } from './zones/known-zones.ts'
-import { revocationsFromPostgres } from './zones/revocation-source.ts'
 
 /** What the process may hand over instead of letting the Coordinator open its own; what is handed over is not closed here. */
 export type CoordinatorShared = {
@@ -48,8 +59,6 @@ export type CoordinatorShared = {
 /** What one caller may do at one replica; `authority` asks policy about every resource of the zone. */
 const RATES = { mutation: { perSecond: 500, burst: 1_000 }, authority: { perSecond: 10, burst: 50 } }
 
-type OnStop = (name: string, stop: StopHook['stop']) => void
-
 /**
  * Starts the Coordinator: sessions and delegations, and the dispatcher that publishes what their transactions left in the outbox.
  * Resolves when every zone is loaded and the revocation view has joined the broadcast.
@@ -61,7 +70,7 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
   const stops: StopHook[] = []
   const onStop: OnStop = (name, stop) => stops.push({ name, stop })
   try {
-    const database = shared.database ?? (await ownDatabase(config, logger, onStop))
+    const database = shared.database ?? (await ownDatabase('coordinator', config, logger, onStop))
     const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
 
     const dispatcher = startOutboxDispatcher({ database, streams, logger, producer: 'coordinator' })
@@ -83,7 +92,7 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
     const revocations = followRevocations({
       view,
       streams,
-      source: revocationsFromPostgres(database, streams, clock),
+      source: postgresRevocations(database, streams, clock),
       clock,
       onError: (what, error) => logger.warn({ err: error, what }, 'revocations could not be followed'),
     })
@@ -159,7 +168,7 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
           name: 'schema',
           kind: 'dependency',
           reason: 'schema_incompatible',
-          check: async () => (await schemaCompatibility(database)).state === 'ok',
+          check: schemaCheck(database),
         },
         { name: 'revocation_view', kind: 'safety', reason: 'revocation_view_stale', check: () => view.unfit() === null },
         { name: 'configuration', kind: 'safety', reason: 'starting', check: () => state.standing() === 'current' },
@@ -190,25 +199,4 @@ function operatorAuthenticator(config: CoordinatorConfiguration, database: Datab
     throttle: createFailureThrottle({ now: clock }),
     now: clock,
   })
-}
-
-async function ownDatabase(config: CoordinatorConfiguration, logger: Logger, onStop: OnStop): Promise<Database> {
-  if (config.DATABASE_URL === undefined) throw new Error('DATABASE_URL is required')
-  const at = { url: config.DATABASE_URL, pool: config.DATABASE_POOL, application: 'caracal-coordinator' }
-  const database = await openDatabase(at, { logger })
-  onStop('database', () => database.close())
-  return database
-}
-
-function ownStreams(config: CoordinatorConfiguration, database: Database, logger: Logger, onStop: OnStop): Streams {
-  const common = { keys: config.STREAMS_HMAC_KEY, logger }
-  if (config.STREAMS_DRIVER === 'redis' && config.REDIS_URL === undefined) {
-    throw new Error('REDIS_URL is required with STREAMS_DRIVER=redis')
-  }
-  const streams =
-    config.STREAMS_DRIVER === 'redis' && config.REDIS_URL !== undefined
-      ? openStreams({ ...common, driver: 'redis', url: config.REDIS_URL, requireNoEviction: config.CARACAL_MODE === 'stable' })
-      : openStreams({ ...common, driver: 'postgres', database })
-  onStop('streams', () => streams.close())
-  return streams
 }

@@ -18,6 +18,8 @@ export type ClientResponseOptions = {
   readonly fail: (reason: Reason) => void
 }
 
+/** RFC 9112 §4 without obs-text, whose bytes have no meaning that all agree on. Anything else is left out: it says nothing that counts. */
+const REASON_PHRASE = /^[\t\x20-\x7e]*$/
 /** The trailer that tells a stream cut by us from one that the upstream ended. */
 const CUT_TRAILER = 'X-Caracal-Revoked'
 /** A client that does not take the end of a cut stream is dropped after this. Milliseconds. */
@@ -79,13 +81,13 @@ export class ClientResponse {
   }
 
   head(status: number, statusText: string, raw: RawHeaders): void {
-    if (this.#scan.inHeaders(raw)) {
+    if (this.#scan.inHeaders([...raw, statusText])) {
       this.#options.fail('upstream_leaked_credential')
       return
     }
     const { place, requestMethod, added, timeouts } = this.#options
     this.#status = status
-    this.#statusText = statusText
+    this.#statusText = REASON_PHRASE.test(statusText) ? statusText : ''
     this.#headers = [...headersForClient(raw, status, place), ...added]
     const content = requestMethod !== 'HEAD' && status !== 204 && status !== 304
     const length = fieldValue(raw, 'content-length')

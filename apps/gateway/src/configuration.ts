@@ -1,18 +1,9 @@
-import { defineConfiguration, serviceSettings, setting, type Values } from '@caracal/service'
+import { defineConfiguration, serviceSettings, setting, streamsSettings, type Values } from '@caracal/service'
 
 const settings = {
   ...serviceSettings(8081),
   STS_URL: setting.url({ meaning: 'Where the STS is: configuration, revocations and credentials come from it.' }),
-  STREAMS_DRIVER: setting.oneOf(['redis', 'postgres'], { meaning: 'What carries the streams.', default: 'redis' }),
-  REDIS_URL: setting.url({
-    meaning: 'Where Redis is, for STREAMS_DRIVER=redis.',
-    schemes: ['redis', 'rediss'],
-    credentials: true,
-    secret: true,
-    optional: true,
-  }),
-  STREAMS_HMAC_KEY: setting.key({ meaning: 'Authenticates messages on the streams.' }),
-  AUDIT_HMAC_KEY: setting.key({ meaning: 'Authenticates evidence on its way to the ledger.' }),
+  ...streamsSettings,
   GATEWAY_STS_HMAC_KEY: setting.key({ meaning: 'Signs calls to the STS and encrypts the secrets in them.' }),
   GATEWAY_BASE_DOMAIN: setting.string({
     meaning: 'Requests to {resource name}.<this domain> are routed by host; unset = off.',

@@ -70,6 +70,17 @@ describe('bytes', () => {
     expect(await answer.body.text()).toBe('')
   })
 
+  it.each(['Gr\xfcn', 'O\x01K'])('leaves out a reason phrase that is no plain text: %j', async (phrase) => {
+    const path = await pathTo(
+      await startRawUpstream((socket) =>
+        socket.once('data', () => socket.write(`HTTP/1.1 200 ${phrase}\r\nContent-Length: 2\r\n\r\nok`, 'latin1')),
+      ),
+    )
+    const answer = await rawCall(path.port, 'GET /r/notes/x HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n')
+    expect(answer.split('\r\n')[0]).toBe('HTTP/1.1 200 ')
+    expect(answer).toMatch(/\r\n\r\nok$/)
+  })
+
   it('keeps the reason phrase, the spelling and the repetition of headers', async () => {
     const path = await pathTo(
       await startRawUpstream((socket) =>

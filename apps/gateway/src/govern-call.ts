@@ -15,6 +15,7 @@ import { presentedMandate } from './present-mandate.ts'
 import { checkDeclaredLength, checkForm } from './request-form.ts'
 import { parseRequestTarget } from './request-target.ts'
 import { pickResource, type RoutedRequest, routeRequest } from './route-request.ts'
+import { isPlainJson, queryOf, shownHeaders } from './shown-to-rules.ts'
 import { hasBody, UploadBody, UploadError } from './upload-body.ts'
 import { type Lease, type Upstream, type UpstreamPools, upstreamOf } from './upstream-pools.ts'
 
@@ -38,8 +39,6 @@ export type GatewayDesk = {
 const MAX_SHOWN_BYTES = 64 * 1024
 /** Longest silence of an upload that is looked at before its resource is known. Milliseconds. */
 const UPLOAD_IDLE_MS = 30_000
-/** Headers that conditions may read: what says something about the content, never a credential. */
-const SHOWN_HEADERS = ['accept', 'accept-language', 'content-type', 'content-language', 'if-match', 'if-none-match', 'user-agent'] as const
 /** A caller's own request id is kept when it is short and printable. */
 const CLIENT_REQUEST_ID = /^[\x21-\x7e]{1,128}$/
 
@@ -161,7 +160,7 @@ class Call {
     const { bytes, complete } = await this.#body.peek(MAX_SHOWN_BYTES + 1)
     this.#shownBody = bytes
     if (!complete || bytes.length > MAX_SHOWN_BYTES) return undefined
-    if (!/^application\/(?:[a-z0-9.+-]+\+)?json\s*(?:;|$)/i.test(this.#in.request.headers['content-type'] ?? '')) return undefined
+    if (!isPlainJson(this.#in.request)) return undefined
     const parsed = parseJsonBody(bytes)
     return parsed.ok ? parsed.value : undefined
   }
@@ -306,25 +305,4 @@ class Call {
       shown: { query: target.query, body: this.#shownBody },
     }
   }
-}
-
-/** Parameters of a query for conditions; one that stands more than once is a list. */
-function queryOf(query: string): Record<string, string | string[]> {
-  const found: Record<string, string | string[]> = {}
-  if (query.length < 2) return found
-  for (const [name, value] of new URLSearchParams(query)) {
-    const known = found[name]
-    if (known === undefined) found[name] = value
-    else found[name] = Array.isArray(known) ? [...known, value] : [known, value]
-  }
-  return found
-}
-
-function shownHeaders(request: IncomingMessage): Record<string, string | readonly string[]> {
-  const found: Record<string, string | readonly string[]> = {}
-  for (const name of SHOWN_HEADERS) {
-    const values = request.headersDistinct[name]
-    if (values !== undefined) found[name] = values.length === 1 ? (values[0] ?? '') : values
-  }
-  return found
 }

@@ -42,6 +42,30 @@ const REMOVED_UPWARDS = [
   'x_caracal_decision',
   'Cookie',
   'Cookie2',
+  'Api-Key',
+  'ApiKey',
+  'Remote-User',
+  'X-Remote-User',
+  'X-WebAuth-User',
+  'X-Auth-Request-Email',
+  'X-Authenticated-Userid',
+  'CF-Connecting-IP',
+  'Content_Type',
+  'Content_Length',
+  'Content_Encoding',
+]
+/** With these some upstreams serve another operation than the one that was decided on. */
+const ANOTHER_OPERATION = [
+  'X-HTTP-Method-Override',
+  'x_http_method_override',
+  'X-HTTP-Method',
+  'X-Method-Override',
+  'X-Original-URL',
+  'X-Original-URI',
+  'X-Original-Method',
+  'X-Original-Host',
+  'X-Rewrite-URL',
+  'X-Envoy-Original-Path',
 ]
 const KEPT_UPWARDS = [
   'Accept',
@@ -57,6 +81,10 @@ const KEPT_UPWARDS = [
 ]
 
 describe('headersForUpstream', () => {
+  it.each(ANOTHER_OPERATION)('removes %s: the operation decided on is the one forwarded [P-063]', (name) => {
+    expect(headersForUpstream([name, 'DELETE', 'Accept', '*/*'])).toEqual(['Accept', '*/*'])
+  })
+
   it.each(REMOVED_UPWARDS)('removes %s [P-069]', (name) => {
     expect(headersForUpstream(['Accept', '*/*', name, 'value'])).toEqual(['Accept', '*/*'])
   })

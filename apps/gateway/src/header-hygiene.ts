@@ -26,10 +26,35 @@ const OF_THE_CALLER = new Set([
   'client-cert-chain',
   'x-client-cert',
   'x-ssl-cert',
+  'api-key',
+  'apikey',
+  'x-apikey',
+  'remote-user',
+  'x-remote-user',
+  'x-webauth-user',
+  'x-cluster-client-ip',
+  'cf-connecting-ip',
+  'fastly-client-ip',
   'expect',
   'host',
 ])
-const PREFIXES_OF_THE_CALLER = ['x-caracal-', 'x-forwarded-', 'proxy-', 'ssl-client-', 'x-ssl-client-', 'x-client-cert-']
+const PREFIXES_OF_THE_CALLER = [
+  'x-caracal-',
+  'x-forwarded-',
+  'proxy-',
+  'ssl-client-',
+  'x-ssl-client-',
+  'x-client-cert-',
+  'x-auth-request-',
+  'x-authenticated-',
+]
+
+/** What makes some upstreams serve another method or path than the one that was decided on (P-063). */
+const ANOTHER_OPERATION = new Set(['x-http-method-override', 'x-http-method', 'x-method-override', 'x-rewrite-url'])
+const PREFIX_OF_ANOTHER_OPERATION = ['x-original-', 'x-envoy-original-']
+
+/** Fields that frame or describe content: a second spelling with `_` could be read in their place. */
+const ONE_SPELLING = new Set(['content-length', 'content-type', 'content-encoding'])
 
 /** What frames the message stays even when `Connection` names it. */
 const NEVER_NAMED = new Set(['content-length', 'host'])
@@ -48,8 +73,10 @@ export function headersForUpstream(raw: RawHeaders, options: { readonly cookies?
     const value = raw[at + 1] ?? ''
     const key = canonicalName(name)
     if (key === 'te' && listOf(value).some((coding) => coding.split(';')[0]?.trim() === 'trailers')) trailers = true
-    if (HOP_BY_HOP.has(key) || OF_THE_CALLER.has(key) || named.has(key)) continue
+    if (HOP_BY_HOP.has(key) || OF_THE_CALLER.has(key) || ANOTHER_OPERATION.has(key) || named.has(key)) continue
     if (PREFIXES_OF_THE_CALLER.some((prefix) => key.startsWith(prefix))) continue
+    if (PREFIX_OF_ANOTHER_OPERATION.some((prefix) => key.startsWith(prefix))) continue
+    if (ONE_SPELLING.has(key) && name.includes('_')) continue
     if ((key === 'cookie' || key === 'cookie2') && options.cookies !== true) continue
     kept.push(name, value)
   }

@@ -95,6 +95,11 @@ describe('on the wire', () => {
       ((req, res) => res.writeHead(200, { 'x-echo': req.headers.authorization }).end()) as Parameters<typeof startUpstream>[0],
     ],
     [
+      'in the reason phrase',
+      { kind: 'bearer' },
+      ((req, res) => res.writeHead(200, `OK ${req.headers.authorization}`).end('ok')) as Parameters<typeof startUpstream>[0],
+    ],
+    [
       'in a redirect, from the query',
       { kind: 'api_key', placement: { in: 'query', name: 'key', insecure_query_credential: true } },
       ((req, res) => res.writeHead(302, { location: req.url }).end()) as Parameters<typeof startUpstream>[0],
@@ -112,7 +117,7 @@ describe('on the wire', () => {
     const answer = await request(`${path.url}/r/notes/x`)
     const text = await answer.body.text()
     expect({ status: answer.statusCode, code: JSON.parse(text).code }).toEqual(refusalOf('upstream_leaked_credential'))
-    expect(JSON.stringify(answer.headers) + text).not.toContain(SECRET)
+    expect(answer.statusText + JSON.stringify(answer.headers) + text).not.toContain(SECRET)
     const outcome = await path.outcome(0)
     expect(outcome).toMatchObject({ status: 502, interrupted: 'upstream_leaked_credential', bytes_out: 0 })
     expect(JSON.stringify(outcome)).not.toContain(SECRET)

@@ -7,6 +7,9 @@ export type FormRefusal = 'invalid_request' | 'method_not_allowed' | 'not_implem
 /** Methods that go upstream; `Allow` of a 405. */
 export const FORWARDED_METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
 
+/** RFC 9110 §7.2: a name, an IPv4 or a bracketed IPv6 address with an optional port; or nothing. */
+const HOST = /^(?:(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?)$/
+
 /**
  * Refuses what is never forwarded: TRACE and CONNECT (P-070), protocols that are not spoken yet (P-072), and a request
  * without exactly one Host. `Upgrade: h2c` is an offer that a server may ignore (RFC 9110 §7.8), and clients make it by
@@ -14,6 +17,7 @@ export const FORWARDED_METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
  */
 export function checkForm(request: IncomingMessage): Result<null, FormRefusal> {
   const { method = '', headers } = request
+  if (request.httpVersion !== '1.1' && request.httpVersion !== '1.0') return refuse('invalid_request', 'the request is not HTTP/1.1')
   if (method === 'TRACE' || method === 'CONNECT' || method === 'TRACK') return refuse('method_not_allowed')
   const upgrades = (headers.upgrade ?? '').split(',').map((name) => name.trim().toLowerCase())
   if (upgrades.some((name) => name !== '' && name !== 'h2c'))
@@ -22,6 +26,7 @@ export function checkForm(request: IncomingMessage): Result<null, FormRefusal> {
   if (headers.trailer !== undefined) return refuse('not_implemented', 'trailers of requests are not supported')
   const hosts = request.rawHeaders.filter((text, at) => at % 2 === 0 && text.toLowerCase() === 'host').length
   if (hosts > 1 || (hosts === 0 && request.httpVersion !== '1.0')) return refuse('invalid_request', 'exactly one Host is required')
+  if (!HOST.test(headers.host ?? '')) return refuse('invalid_request', 'Host is not a host')
   const coding = headers['transfer-encoding']
   if (coding !== undefined && coding.trim().toLowerCase() !== 'chunked')
     return refuse('not_implemented', 'the transfer coding is not supported')

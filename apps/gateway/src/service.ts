@@ -13,13 +13,14 @@ import {
   gracefulStop,
   type Logger,
   listen,
+  ownStreams,
   type RunningService,
   type StopHook,
   type StopReport,
   startMetricsListener,
   validNow,
 } from '@caracal/service'
-import { openEvidenceWriter, openStreams, type Streams } from '@caracal/streams'
+import { openEvidenceWriter, type Streams } from '@caracal/streams'
 import type { GatewayConfiguration } from './configuration.ts'
 import { CredentialCache } from './credential-cache.ts'
 import { governCalls } from './govern-call.ts'
@@ -44,7 +45,7 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
   const version = shared.version ?? '0.1.0'
   const stops: StopHook[] = []
   const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
-  const streams = shared.streams ?? ownStreams(config, logger, onStop)
+  const streams = shared.streams ?? ownStreams(config, null, logger, onStop)
   const sts = createInternalClient({ baseUrl: config.STS_URL, caller: 'gateway', keys: () => config.GATEWAY_STS_HMAC_KEY })
   onStop('sts client', () => sts.close())
   const evidence = await openEvidenceWriter({
@@ -164,21 +165,6 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
       return stopping
     },
   }
-}
-
-function ownStreams(config: GatewayConfiguration, logger: Logger, onStop: (name: string, stop: StopHook['stop']) => void): Streams {
-  if (config.STREAMS_DRIVER !== 'redis' || config.REDIS_URL === undefined) {
-    throw new Error('a Gateway of its own needs STREAMS_DRIVER=redis and REDIS_URL: it holds no database credential')
-  }
-  const streams = openStreams({
-    driver: 'redis',
-    url: config.REDIS_URL,
-    keys: config.STREAMS_HMAC_KEY,
-    logger,
-    requireNoEviction: config.CARACAL_MODE === 'stable',
-  })
-  onStop('streams', () => streams.close())
-  return streams
 }
 
 /** Requests that name no resource: probes and version; everything else is not here. */

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { Clock, RequestId, ZoneId } from '@caracal/core'
-import { followRevocations, mandateVerifier, RevocationView } from '@caracal/enforcement'
-import { type Database, enqueue, findDelegations, findSessions, openDatabase, schemaCompatibility } from '@caracal/postgres'
+import { followRevocations, mandateVerifier, postgresRevocations, RevocationView } from '@caracal/enforcement'
+import { type Database, enqueue, findDelegations, findSessions } from '@caracal/postgres'
 import {
   createAdminAuthenticator,
   createFailureThrottle,
@@ -11,19 +11,15 @@ import {
   createMetrics,
   type Logger,
   observePool,
+  ownDatabase,
+  ownStreams,
   type RunningService,
   type StopHook,
+  schemaCheck,
   startService,
   validNow,
 } from '@caracal/service'
-import {
-  openEvidenceWriter,
-  openStreams,
-  outboxEvidence,
-  type Streams,
-  startOutboxDispatcher,
-  startRefusalAggregator,
-} from '@caracal/streams'
+import { openEvidenceWriter, outboxEvidence, type Streams, startOutboxDispatcher, startRefusalAggregator } from '@caracal/streams'
 import type { StsConfiguration } from './configuration.ts'
 import { providerCredentials } from './credentials/provider-credentials.ts'
 import { fetchProviderToken } from './credentials/token-endpoint.ts'
@@ -34,7 +30,6 @@ import { stsMetrics } from './metrics.ts'
 import type { RevocationDesk } from './oauth/revoke-mandate.ts'
 import { replicaDesk } from './replicas/replica-desk.ts'
 import { reportOwnState } from './replicas/report-own-state.ts'
-import { postgresRevocations } from './revocation-source.ts'
 import { discoveryRoutes } from './routes/discovery.ts'
 import { internalRoutes } from './routes/internal.ts'
 import { keyRoutes, rotationEvent } from './routes/keys.ts'
@@ -71,7 +66,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
   const stops: StopHook[] = []
   const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
   try {
-    const database = shared.database ?? (await ownDatabase(config, logger, onStop))
+    const database = shared.database ?? (await ownDatabase('sts', config, logger, onStop))
     const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
     await pinIssuer(database, config, clock(), logger)
     const evidence = await openEvidenceWriter({
@@ -239,39 +234,4 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
 
 function canSign(zones: readonly ZoneState[]): boolean {
   return zones.length === 0 || zones.some((zone) => zone.signer !== undefined)
-}
-
-/** A schema that fits is looked at again each minute: only a newer release's contract step can take it away. */
-function schemaCheck(database: Database): () => Promise<boolean> {
-  let fitsUntil = 0
-  return async () => {
-    if (performance.now() < fitsUntil) return true
-    const fits = (await schemaCompatibility(database)).state === 'ok'
-    if (fits) fitsUntil = performance.now() + 60_000
-    return fits
-  }
-}
-
-async function ownDatabase(config: StsConfiguration, logger: Logger, onStop: (name: string, stop: StopHook['stop']) => void) {
-  if (config.DATABASE_URL === undefined) throw new Error('DATABASE_URL is required')
-  const database = await openDatabase({ url: config.DATABASE_URL, pool: config.DATABASE_POOL, application: 'caracal-sts' }, { logger })
-  onStop('database', () => database.close())
-  return database
-}
-
-function ownStreams(
-  config: StsConfiguration,
-  database: Database,
-  logger: Logger,
-  onStop: (name: string, stop: StopHook['stop']) => void,
-): Streams {
-  const common = { keys: config.STREAMS_HMAC_KEY, logger }
-  if (config.STREAMS_DRIVER === 'redis' && config.REDIS_URL === undefined)
-    throw new Error('REDIS_URL is required with STREAMS_DRIVER=redis')
-  const streams =
-    config.STREAMS_DRIVER === 'redis' && config.REDIS_URL !== undefined
-      ? openStreams({ ...common, driver: 'redis', url: config.REDIS_URL, requireNoEviction: config.CARACAL_MODE === 'stable' })
-      : openStreams({ ...common, driver: 'postgres', database })
-  onStop('streams', () => streams.close())
-  return streams
 }

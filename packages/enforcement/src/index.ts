@@ -22,6 +22,7 @@ export {
 export { ReplicaState } from './replica/replica-state.ts'
 export { compileZone, type ZonePolicy, type ZoneState } from './replica/zone-state.ts'
 export { type FollowOptions, followRevocations, type RevocationFollower } from './revocation/follow-revocations.ts'
+export { postgresRevocations } from './revocation/postgres-revocations.ts'
 export { readRevocation } from './revocation/read-revocation.ts'
 export { type RevocationSource, snapshotAtTip } from './revocation/revocation-source.ts'
 export { type Cut, REVOCATION_RETENTION, RevocationView, type Unfit, type ViewOptions } from './revocation/revocation-view.ts'

@@ -127,3 +127,12 @@ export async function listRevocations(db: Queryable, zone: ZoneId, page: PageReq
     .execute()
   return toPage(rows, page.limit, (row) => row.id, toRecord)
 }
+
+/** Revoked for as long as nobody lifts it, however long ago: few, and no mandate's life bounds them. */
+const STANDING: readonly RevocationKind[] = ['zone', 'application', 'subject', 'connection', 'resource', 'provider']
+
+/** Every revocation in force of a kind that does not pass with the mandates that name it. */
+export async function standingRevocations(query: Queryable): Promise<readonly Revocation[]> {
+  const rows = await query.selectFrom('revocations').selectAll().where('kind', 'in', STANDING).where('lifted_at', 'is', null).execute()
+  return rows.map((row) => toRevocation(toRecord(row)))
+}

@@ -17,6 +17,7 @@ export {
 } from './configuration/define-configuration.ts'
 export { formatDuration, setting } from './configuration/kinds.ts'
 export type { Rotating, Setting } from './configuration/setting.ts'
+export { databaseSettings, streamsSettings } from './configuration/store-settings.ts'
 export {
   createEgressGuard,
   EgressError,
@@ -54,6 +55,7 @@ export { createRateLimiter, type RateClass, type RateLimiter } from './rate-limi
 export { type Method, Problem, pathParameters, type Replies, type RouteInput, type RouteRequest, type RouteRow, route } from './route.ts'
 export { SERVICE_PATHS, type VersionInfo } from './service-routes.ts'
 export { type RunningService, type ServiceOptions, startService } from './start-service.ts'
+export { type OnStop, ownDatabase, ownStreams, schemaCheck } from './stores.ts'
 export { formatTraceparent, parseTraceparent, startServerSpan, type TraceContext } from './trace.ts'
 export {
   type AdminPrincipal,

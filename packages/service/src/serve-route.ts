@@ -63,6 +63,10 @@ export function serveRoute(row: RouteRow, around: RouteSurroundings): ServedRout
 
   const admit = async (request: FastifyRequest): Promise<Result<void>> => {
     const { exchange } = request
+    // Also where a handler reads the credential itself: of two, somebody on the way may have looked at the other one.
+    if (request.raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'authorization').length > 1) {
+      return refuse('invalid_request', 'Authorization stands more than once')
+    }
     if (!open) {
       const found = await authenticate(request)
       if (!found.ok) return found
@@ -82,9 +86,6 @@ export function serveRoute(row: RouteRow, around: RouteSurroundings): ServedRout
 
   const authenticate = async (request: FastifyRequest): Promise<Result<void>> => {
     const { exchange } = request
-    if (request.raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'authorization').length > 1) {
-      return refuse('invalid_request', 'Authorization stands more than once')
-    }
     if (callers.length > 0 && around.internal !== undefined) {
       const claimed = around.internal.claim(request.headers, request.method, request.raw.url ?? '', callers)
       if (claimed.ok) {

@@ -148,17 +148,19 @@ it('loads are single flight, and messages about what is held cost nothing', asyn
   expect(seen.loads).toHaveLength(2)
 })
 
-it('what is not known is read anew at most once a second', async () => {
+it('what is not known is read anew at most once a second: who comes sooner waits for the next load with the others', async () => {
   const zone = zoneSnapshot({})
   const { seen, source } = truth(zone)
   const { follower, turn } = replica(source)
   await follower.loaded
-  for (let i = 0; i < 10; i++) await follower.refresh(zone.id)
+  await Promise.all(Array.from({ length: 10 }, () => follower.refresh(zone.id)))
   expect(seen.loads).toEqual(['all', [zone.id]])
+  await Promise.all(Array.from({ length: 10 }, () => follower.refresh(zone.id)))
+  expect(seen.loads).toEqual(['all', [zone.id], [zone.id]])
   turn(1000)
   seen.away = true
   await follower.refresh(zone.id)
-  expect(seen.loads).toHaveLength(3)
+  expect(seen.loads).toHaveLength(4)
   await expect(follower.load(zone.id)).rejects.toThrow('away')
 })
 

@@ -26,7 +26,10 @@ export type ConfigurationFollower = {
   readonly loaded: Promise<void>
   /** Loads a zone now, single flight. Rejects when the source does not answer. */
   readonly load: (zone: ZoneId) => Promise<void>
-  /** Loads a zone because something in it is not known, at most once a second for each zone; failures are quiet (read your writes). */
+  /**
+   * Loads a zone because something in it is not known (read your writes), at most once a second for each zone: who comes sooner
+   * waits for the next load together with the others. Failures are quiet.
+   */
   readonly refresh: (zone: ZoneId) => Promise<void>
   readonly stop: () => Promise<void>
 }
@@ -53,6 +56,7 @@ export function followConfiguration(options: ConfigurationOptions): Configuratio
   const wanted = new Map<ZoneId, Wanted>()
   const flights = new Map<ZoneId, Promise<void>>()
   const refreshed = new Map<ZoneId, number>()
+  const refreshing = new Map<ZoneId, Promise<void>>()
   const subscriptions: Subscription[] = []
   const loaded = Promise.withResolvers<void>()
   let starting: Promise<void> | null = null
@@ -179,11 +183,19 @@ export function followConfiguration(options: ConfigurationOptions): Configuratio
   return {
     loaded: loaded.promise,
     load,
-    async refresh(zone) {
-      const before = refreshed.get(zone)
-      if (before !== undefined && monotonic() - before < REFRESH_EVERY_MS) return flights.get(zone)?.catch(() => {})
-      refreshed.set(zone, monotonic())
-      await load(zone).catch((error: unknown) => report('load', error))
+    refresh(zone) {
+      const waiting = refreshing.get(zone)
+      if (waiting !== undefined) return waiting
+      const refresh = (async () => {
+        await sleep((refreshed.get(zone) ?? Number.NEGATIVE_INFINITY) + REFRESH_EVERY_MS - monotonic())
+        if (stopped) return
+        // Who asks from here on may know of something newer than this load reads.
+        refreshing.delete(zone)
+        refreshed.set(zone, monotonic())
+        await load(zone).catch((error: unknown) => report('load', error))
+      })()
+      refreshing.set(zone, refresh)
+      return refresh
     },
     async stop() {
       stopped = true
@@ -194,6 +206,10 @@ export function followConfiguration(options: ConfigurationOptions): Configuratio
       await Promise.all(subscriptions.map((subscription) => subscription.stop()))
     },
   }
+}
+
+function sleep(ms: number): Promise<void> | undefined {
+  return ms > 0 ? new Promise((resolve) => setTimeout(resolve, ms).unref()) : undefined
 }
 
 /** Both messages name the zone and the version from which on it is current. */

@@ -1,0 +1,64 @@
+import type { KeyRing } from '@caracal/core'
+import { type Database, openDatabase, schemaCompatibility } from '@caracal/postgres'
+import { openStreams, type Streams } from '@caracal/streams'
+import { ConfigurationError, type Mode } from './configuration/define-configuration.ts'
+import type { StopHook } from './graceful-stop.ts'
+import type { Logger } from './logger.ts'
+
+/** Takes what has to be closed when the role stops; later hooks run first. */
+export type OnStop = (name: string, stop: StopHook['stop']) => void
+
+/** The role's own connection to Postgres, when the process hands none over. Closed with the role. */
+export function ownDatabase(
+  role: string,
+  config: { readonly DATABASE_URL: string | undefined; readonly DATABASE_POOL: number },
+  logger: Logger,
+  onStop: OnStop,
+): Promise<Database> {
+  if (config.DATABASE_URL === undefined) throw new ConfigurationError([{ name: 'DATABASE_URL', rule: 'is required' }])
+  return openDatabase({ url: config.DATABASE_URL, pool: config.DATABASE_POOL, application: `caracal-${role}` }, { logger }).then(
+    (database) => {
+      onStop('database', () => database.close())
+      return database
+    },
+  )
+}
+
+/** The role's own streams, when the process hands none over. Closed with the role. A role without a database has no Postgres streams. */
+export function ownStreams(
+  config: {
+    readonly CARACAL_MODE: Mode
+    readonly STREAMS_DRIVER: 'redis' | 'postgres'
+    readonly REDIS_URL: string | undefined
+    readonly STREAMS_HMAC_KEY: KeyRing
+  },
+  database: Database | null,
+  logger: Logger,
+  onStop: OnStop,
+): Streams {
+  const streams = openOwn(config, database, logger)
+  onStop('streams', () => streams.close())
+  return streams
+}
+
+function openOwn(config: Parameters<typeof ownStreams>[0], database: Database | null, logger: Logger): Streams {
+  const common = { keys: config.STREAMS_HMAC_KEY, logger }
+  if (config.STREAMS_DRIVER === 'postgres') {
+    if (database === null)
+      throw new ConfigurationError([{ name: 'STREAMS_DRIVER', rule: 'must be redis: this role holds no database credential' }])
+    return openStreams({ ...common, driver: 'postgres', database })
+  }
+  if (config.REDIS_URL === undefined) throw new ConfigurationError([{ name: 'REDIS_URL', rule: 'is required with STREAMS_DRIVER=redis' }])
+  return openStreams({ ...common, driver: 'redis', url: config.REDIS_URL, requireNoEviction: config.CARACAL_MODE === 'stable' })
+}
+
+/** Once found to fit, the schema is looked at again each minute: only a newer release's contract step can take it away. */
+export function schemaCheck(database: Database): () => Promise<boolean> {
+  let fitsUntil = 0
+  return async () => {
+    if (performance.now() < fitsUntil) return true
+    const fits = (await schemaCompatibility(database)).state === 'ok'
+    if (fits) fitsUntil = performance.now() + 60_000
+    return fits
+  }
+}
