@@ -57,10 +57,10 @@ function routes({ paths }: OpenApi): string {
   return table(['Route', 'Does', 'Who', 'Event'], rows)
 }
 
-/** An offset at which the first port is free; the others are near it. */
+/** An offset at which the first port is free; all are below those that the system hands out for outgoing connections. */
 function freeOffset(): Promise<number> {
   return new Promise((resolve, reject) => {
-    const offset = 20_000 + Math.floor(Math.random() * 2_000) * 10
+    const offset = 10_000 + Math.floor(Math.random() * 1_300) * 10 + 5
     const probe = createServer()
     probe.once('error', () => freeOffset().then(resolve, reject))
     probe.listen(3000 + offset, '127.0.0.1', () => probe.close(() => resolve(offset)))
