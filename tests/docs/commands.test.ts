@@ -1,6 +1,5 @@
-import { parsePolicy } from '@caracal/core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { fences, markdownFiles } from './markdown-files.ts'
+import { markdownFiles } from './markdown-files.ts'
 import { commandsOf, filesOf } from './page-commands.ts'
 import { openPage, type PageRun } from './page-run.ts'
 
@@ -31,20 +30,6 @@ describe.each(pages)('[P-128] [P-158] the commands of $path', ({ text, commands 
     },
     120_000,
   )
-})
-
-describe('the examples in pages', () => {
-  const policies = markdownFiles().flatMap(({ path, text }) =>
-    fences(text).flatMap(({ language, text: block, line }) => {
-      if (language !== 'yaml') return []
-      const whole = /^- id: /.test(block) ? `kind: Policy\nname: shown\nrules:\n${block}` : block.replace(/^zone: .*\n/m, '')
-      return whole.startsWith('kind: Policy') ? [{ title: `${path}:${line}`, policy: whole }] : []
-    }),
-  )
-  it.each(policies)('the policy at $title parses', ({ policy }) => {
-    const parsed = parsePolicy(policy)
-    expect(parsed.ok ? '' : parsed.detail).toBe('')
-  })
 })
 
 /** Those of the lines that the output does not have, in this order. `…` stands for anything; runs of blanks are one. */
