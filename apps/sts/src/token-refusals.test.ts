@@ -1,4 +1,5 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { request } from 'node:http'
 import { type Application, newId, REASONS, type Reason, type Resource, type Session, type Zone } from '@caracal/core'
 import { SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -199,6 +200,7 @@ describe('[P-004] [P-005] every refusal of the form', () => {
   it('query strings, other media types, bad escapes and large bodies', async () => {
     await refused(await world.post('/oauth/2/token?grant_type=client_credentials', form()), 'unknown_parameter')
     await refused(await world.post('/oauth/2/token', '{}', { 'content-type': 'application/json' }), 'unsupported_media_type')
+    await refused(await world.post('/oauth/2/token', form(), { 'content-encoding': 'gzip' }), 'unsupported_media_type')
     await refused(await world.post('/oauth/2/token', 'grant_type=%zz'), 'invalid_request')
     await refused(await world.post('/oauth/2/token', `x=${'y'.repeat(70_000)}`), 'body_too_large')
   })
@@ -223,6 +225,27 @@ describe('client authentication', () => {
     expect((await world.post('/oauth/2/token', form())).status).toBe(200)
     expect((await withAssertion(await assertion())).status).toBe(200)
     expect((await withAssertion(await assertion(), { client_id: undefined })).status).toBe(200)
+  })
+
+  it('refuses two Authorization headers, wherever the good one stands', async () => {
+    const { authorization: good } = basic(agent.id, agent.secret)
+    const body = new URLSearchParams(form({ client_id: undefined, client_secret: undefined })).toString()
+    for (const both of [
+      [good, 'Basic eDp5'],
+      ['Basic eDp5', good],
+      [good, good],
+    ]) {
+      const { hostname, port } = new URL(world.sts.address.url)
+      const headers = { 'content-type': 'application/x-www-form-urlencoded', authorization: both }
+      const status = await new Promise((resolve, reject) => {
+        const asked = request({ hostname, port, method: 'POST', path: '/oauth/2/token', headers }, (answer) => {
+          answer.resume()
+          resolve(answer.statusCode)
+        })
+        asked.once('error', reject).end(body)
+      })
+      expect(status).toBe(400)
+    }
   })
 
   it('[P-009] takes both secrets of a rotation', async () => {

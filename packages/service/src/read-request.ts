@@ -13,7 +13,8 @@ export const MAX_BODY_BYTES = 1_048_576
 /** 415 before the body is read. A body on a row that takes none is only let in when it is JSON, and then it must be `{}`. */
 export function checkMediaType(row: RouteRow, request: FastifyRequest): Result<void> {
   const coding = request.headers['content-encoding']?.trim().toLowerCase()
-  if (coding !== undefined && coding !== '' && coding !== 'identity') return refuse('unsupported_media_type', 'the body must not be encoded')
+  if (coding !== undefined && coding !== '' && coding !== 'identity')
+    return refuse('unsupported_media_type', 'the body must not be encoded')
   const given = request.headers['content-type']
   if (given === undefined) {
     const brings = request.headers['transfer-encoding'] !== undefined || Number(request.headers['content-length'] ?? 0) > 0
