@@ -14,6 +14,20 @@ export type MandateHeader = { readonly typ: 'at+jwt'; readonly alg: 'ES256'; rea
 export type MandateContext = {
   readonly session?: { readonly kind: 'task' | 'service'; readonly depth: number; readonly labels: readonly string[] }
   readonly subject?: { readonly issuer: string; readonly claims: Readonly<Record<string, unknown>> }
+  /** On whose authority the client acts, when it is not its own alone: at the call it has what all of them have, as at the mint. */
+  readonly principals?: readonly MandatePrincipal[]
+}
+
+/** An Application that delegated, or whose mandate was exchanged, as policy saw it then. `depth`: delegations above it. */
+export type MandatePrincipal = {
+  readonly application: ApplicationId
+  readonly depth: number
+  readonly session?: {
+    readonly id: SessionId
+    readonly kind: 'task' | 'service'
+    readonly depth: number
+    readonly labels: readonly string[]
+  }
 }
 
 /** RFC 9068 claims of a mandate, with ours. Lineages stand root → leaf. */
@@ -37,13 +51,18 @@ export type MandateClaims = {
   readonly cnf?: { readonly jkt?: string; readonly 'x5t#S256'?: string }
   readonly authorization_details?: readonly unknown[]
   readonly once?: true
-  /** `session` is required when there is `ses`, `subject` when `sub` is a Subject. */
+  /** `session` is required when there is `ses`, `subject` when `sub` is a Subject, `principals` when there is `dlg`. */
   readonly ctx?: MandateContext
 }
 
 /** `{ISSUER_URL}/zones/{zone id}`: one issuer per zone, so that any standard verifier works per zone. */
 export function zoneIssuer(issuerUrl: string, zone: ZoneId): string {
   return `${issuerUrl.replace(/\/$/, '')}/zones/${zone}`
+}
+
+/** Whether only Caracal itself may be called that: a zone's issuer is the audience of its own services, `caracal:` names its built-in resources. */
+export function isReservedIdentifier(identifier: string): boolean {
+  return /^caracal:/i.test(identifier) || /\/zones\/zon_[0-9a-z]{26}\/?$/i.test(identifier)
 }
 
 /** Every id whose revocation ends this mandate: those who acted before the client are ancestors too, and it stands on them. */

@@ -21,6 +21,7 @@ export class Listener {
   /** The connection being made, shared by everybody who needs it. */
   #connecting: Promise<pg.Client> | undefined
   #keepalive: NodeJS.Timeout | undefined
+  readonly #last = new WeakMap<pg.Client, Promise<void>>()
   readonly #closed = new AbortController()
 
   constructor(settings: pg.ClientConfig, logger: DatabaseLogger) {
@@ -37,7 +38,7 @@ export class Listener {
     else this.#channels.set(channel, new Set([subscriber]))
     try {
       // Also for a known channel: its first LISTEN may still be on its way.
-      await client.query(`LISTEN ${pg.escapeIdentifier(channel)}`)
+      await this.#ask(client, `LISTEN ${pg.escapeIdentifier(channel)}`)
     } catch (error) {
       await this.#forget(channel, subscriber)
       throw error
@@ -58,7 +59,18 @@ export class Listener {
     const subscribers = this.#channels.get(channel)
     if (!subscribers?.delete(subscriber) || subscribers.size > 0) return
     this.#channels.delete(channel)
-    await this.#client?.query(`UNLISTEN ${pg.escapeIdentifier(channel)}`).catch(() => {}) // a broken connection listens to nothing
+    if (this.#client === undefined) return
+    await this.#ask(this.#client, `UNLISTEN ${pg.escapeIdentifier(channel)}`).catch(() => {}) // a broken connection listens to nothing
+  }
+
+  /** One statement at a time on each connection: the driver no longer queues them. */
+  #ask(client: pg.Client, statement: string): Promise<void> {
+    const asked = (this.#last.get(client) ?? Promise.resolve()).then(async () => void (await client.query(statement)))
+    this.#last.set(
+      client,
+      asked.catch(() => {}),
+    )
+    return asked
   }
 
   #connected(): Promise<pg.Client> {
@@ -80,7 +92,7 @@ export class Listener {
     })
     try {
       await client.connect()
-      for (const channel of this.#channels.keys()) await client.query(`LISTEN ${pg.escapeIdentifier(channel)}`)
+      for (const channel of this.#channels.keys()) await this.#ask(client, `LISTEN ${pg.escapeIdentifier(channel)}`)
       if (this.#closed.signal.aborted) throw new Error('the database is closed')
     } catch (error) {
       void client.end().catch(() => {})
@@ -99,7 +111,7 @@ export class Listener {
       late.addEventListener('abort', () => reject(new Error('the notification connection does not answer')))
     })
     try {
-      await Promise.race([client.query('SELECT 1'), silent])
+      await Promise.race([this.#ask(client, 'SELECT 1'), silent])
     } catch (error) {
       this.#broken(client, error instanceof Error ? error : undefined)
     }

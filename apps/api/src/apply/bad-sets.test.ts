@@ -49,6 +49,12 @@ const BAD: readonly [what: string, text: string, field: string, message: RegExp]
     /more than once/,
   ],
   ['an identifier that is taken', resource('').replace('https://r.example/', 'https://notes.example/'), 'identifier', /notes/],
+  [
+    'an identifier that is the issuer of a zone',
+    resource('').replace('https://r.example/', 'https://sts.example/zones/zon_01m82a3dpxe6h9jjgdmg9xdezp'),
+    'identifier',
+    /reserved/,
+  ],
   ['a malformed range', resource('egressAllow: [10.0.0.0/64]'), 'egressAllow[0]', /address range/],
   ['an upstream with a password', resource('').replace('http://127', 'http://u:p@127'), 'upstream', /without credentials/],
   ['an API key without placement', provider('method: api_key\nsecret: { fromEnv: A }'), 'placement', /required/],

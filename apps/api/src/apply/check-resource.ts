@@ -1,4 +1,4 @@
-import { looksLikeId, type Provider, type Resource } from '@caracal/core'
+import { isReservedIdentifier, looksLikeId, type Provider, type Resource } from '@caracal/core'
 import { parsePathTemplate } from '@caracal/enforcement'
 import { type Fault, isPlainUrl, rangeFaults } from './check-provider.ts'
 
@@ -8,6 +8,7 @@ type Checked = Pick<Resource, 'identifier' | 'upstream' | 'scopes' | 'operations
 export function resourceFaults(resource: Checked): readonly Fault[] {
   const faults: Fault[] = [...rangeFaults(resource.egressAllow, 'egressAllow')]
   if (looksLikeId(resource.identifier)) faults.push({ field: 'identifier', message: 'must not look like an id' })
+  if (isReservedIdentifier(resource.identifier)) faults.push({ field: 'identifier', message: 'is reserved for Caracal itself' })
   if (!URL.canParse(resource.identifier)) faults.push({ field: 'identifier', message: 'must be an absolute URI without fragment' })
   if (!isPlainUrl(resource.upstream)) faults.push({ field: 'upstream', message: 'must be a URL without credentials' })
   if (resource.operations.length === 0 && resource.scopes.length !== 1) {

@@ -117,6 +117,16 @@ describe('joining snapshot, broadcast and polls [P-057]', () => {
     expect(v.isRevoked(['a'])).toBe('a')
   })
 
+  it('an old lift that somebody sends once more undoes nothing', () => {
+    const { view: v } = view()
+    v.apply(revocation('a', 'lift', 'session', 20))
+    v.apply(revocation('a', 'revoke', 'session', 30))
+    v.apply(revocation('a', 'lift', 'session', 20))
+    expect(v.isRevoked(['a'])).toBe('a')
+    v.apply(revocation('a', 'lift', 'session', 40))
+    expect(v.isRevoked(['a'])).toBeNull()
+  })
+
   it('polls in any order and number end in the same view', () => {
     const history = fc.array(fc.record({ id: fc.constantFrom('a', 'b'), op: fc.constantFrom('revoke' as const, 'lift' as const) }))
     fc.assert(

@@ -163,6 +163,8 @@ export class RevocationView {
 
   #set({ op, kind, id, at }: Revocation): void {
     const before = this.#passing.get(id) ?? this.#permanent.get(id)
+    // Messages prove who wrote them, not when: an old lift that somebody sends once more must not undo a later revocation.
+    if (op === 'lift' && before?.revoked === true && at < before.at) return
     this.#passing.delete(id)
     this.#permanent.delete(id)
     if (op === 'revoke') this.#cutAll(id)
