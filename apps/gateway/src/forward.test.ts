@@ -218,7 +218,7 @@ describe('cut', () => {
     const began = performance.now()
     path.exchanges[0]?.cut('token_revoked')
     for await (const _ of answer.body);
-    expect(performance.now() - began).toBeLessThan(1_000)
+    expect(performance.now() - began).toBeLessThan(5_000)
     expect(answer.trailers).toEqual({ 'x-caracal-revoked': 'true' })
     await dropped.promise
     expect(await path.outcome(0)).toMatchObject({ status: 200, interrupted: 'token_revoked' })

@@ -114,7 +114,7 @@ describe('UpstreamPools', () => {
     expect(pools.size()).toBe(0)
   })
 
-  it('an upstream that is back is used again within a second', async () => {
+  it('an upstream that is back is used again as soon as a probe may go', async () => {
     const first = await startUpstream((_req, res) => res.end('up'))
     const path = await startDataPath({ resource: resourceFor(first.url) })
     opened.push(path)
@@ -129,6 +129,6 @@ describe('UpstreamPools', () => {
       status = (await request(`${path.url}/r/notes/`)).statusCode
       if (status !== 200) await new Promise((resolve) => setTimeout(resolve, 20))
     }
-    expect(performance.now() - back).toBeLessThan(1_000)
+    expect(performance.now() - back).toBeLessThan(5_000)
   })
 })

@@ -161,7 +161,7 @@ describe('the feed', () => {
     const began = performance.now()
     await revoke('mandate', own)
     expect(await follower.next('revocation')).toMatchObject({ op: 'revoke', kind: 'mandate', id: own, zone })
-    expect(performance.now() - began).toBeLessThan(2_000)
+    expect(performance.now() - began).toBeLessThan(10_000)
     await follower.next('heartbeat')
     await follower.next('heartbeat')
     await follower.close()

@@ -88,7 +88,7 @@ describe.each(['postgres', 'redis'] as const)('following revocations over %s', (
     const revokedAt = performance.now()
     await publish(message(id))
     expect(await cut.promise).toEqual({ reason: 'token_revoked', id })
-    expect(performance.now() - revokedAt).toBeLessThan(1000)
+    expect(performance.now() - revokedAt).toBeLessThan(5_000)
   })
 
   it('heartbeats alone keep the view fresh [P-056]', async () => {

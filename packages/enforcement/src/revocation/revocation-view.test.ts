@@ -233,10 +233,10 @@ describe('running streams [P-059]', () => {
   it('cost a revocation nothing when they do not name its id [P-177]', () => {
     const { view: v } = view()
     let cuts = 0
-    for (let i = 0; i < 20_000; i++) v.watch([`ses_${i}`, 'app_1'], () => cuts++)
+    for (let i = 0; i < 100_000; i++) v.watch([`ses_${i}`, 'app_1'], () => cuts++)
     const started = performance.now()
     for (let i = 0; i < 1000; i++) v.apply(revocation(`other_${i}`))
-    expect(performance.now() - started).toBeLessThan(200)
+    expect(performance.now() - started).toBeLessThan(1_500)
     expect(cuts).toBe(0)
   })
 })

@@ -85,7 +85,7 @@ test('[P-098] Redis away: evidence is taken, waits, and is drained without a res
   await redis.config('SET', 'maxmemory', '1') // every write is refused
   const before = performance.now()
   await append(spool, 50)
-  expect(performance.now() - before).toBeLessThan(1_000)
+  expect(performance.now() - before).toBeLessThan(5_000)
   await vi.waitFor(() => expect(spool.health().oldestSeconds).toBeGreaterThan(0.5), 5_000)
   expect(spool.health().unsent).toBe(50)
   expect(spool.writable()).toBe(true)
