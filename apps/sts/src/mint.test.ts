@@ -86,8 +86,27 @@ describe('lineage', () => {
       ses: [above.id, from.id, own.id],
       dlg: [delegation.id],
       scope: 'list read',
-      ctx: { session: { kind: 'service', depth: 1, labels: ['batch'] } },
+      ctx: {
+        session: { kind: 'service', depth: 1, labels: ['batch'] },
+        principals: [{ application: peer.id, depth: 0, session: { id: from.id, kind: 'task', depth: 2, labels: ['x'] } }],
+      },
     })
+  })
+
+  it('[P-002] exchanges keep everybody on whose authority they stand, once each, for the rules of the call', async () => {
+    const from = await world.session(peer)
+    const own = await world.session(agent)
+    const delegation = await world.delegation(from, own, [{ resource: resource.id, scopes: ['read'] }])
+    const first = await ask(agent, { session: own.id, delegation: delegation.id })
+    const principals = [{ application: peer.id, depth: 0, session: { id: from.id, kind: 'task', depth: 1, labels: [] } }]
+    expect((await exchange(agent, first.access_token)).claims?.ctx).toMatchObject({ principals })
+    const second = await exchange(peer, first.access_token)
+    const added = [...principals, { application: agent.id, depth: 1, session: { id: own.id, kind: 'task', depth: 1, labels: [] } }]
+    expect(second.claims?.ctx).toMatchObject({ principals: added })
+    expect((await exchange(peer, second.access_token)).claims?.ctx).toMatchObject({ principals: added })
+    const direct = await ask(agent, { scope: 'read' })
+    expect(direct.claims?.ctx).toBeUndefined()
+    expect((await exchange(peer, direct.access_token)).claims?.ctx).toEqual({ principals: [{ application: agent.id, depth: 0 }] })
   })
 
   it('[P-053] revoking any link ends what stands on it and nothing beside it; a lifted suspension works again', async () => {

@@ -235,10 +235,9 @@ describe('client authentication', () => {
       ['Basic eDp5', good],
       [good, good],
     ]) {
-      const { hostname, port } = new URL(world.sts.address.url)
-      const headers = { 'content-type': 'application/x-www-form-urlencoded', authorization: both }
+      const headers = ['Host', 'sts', 'Content-Type', 'application/x-www-form-urlencoded', ...both.flatMap((one) => ['Authorization', one])]
       const status = await new Promise((resolve, reject) => {
-        const asked = request({ hostname, port, method: 'POST', path: '/oauth/2/token', headers }, (answer) => {
+        const asked = request(`${world.sts.address.url}/oauth/2/token`, { method: 'POST', headers }, (answer) => {
           answer.resume()
           resolve(answer.statusCode)
         })

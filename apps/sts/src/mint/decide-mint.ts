@@ -51,7 +51,9 @@ export function decideMint(_desk: unknown, at: At): Result<{ readonly granted: G
   let refused: { readonly scope: Scope; readonly decision: Extract<Decision, { effect: 'deny' }> } | undefined
 
   for (const scope of at.asked.scopes) {
-    const decisions = decisionFacts(at, scope).map((facts) => decide(policies.value, { ...facts, phase: 'mint' }))
+    const facts = decisionFacts(at, scope)
+    if (facts === undefined) return refuse('delegation_not_usable')
+    const decisions = facts.map((one) => decide(policies.value, { ...one, phase: 'mint' }))
     const denied = decisions.find((one) => one.effect === 'deny')
     if (denied !== undefined) {
       if (at.asked.explicit) return denial(at, scope, denied)
@@ -90,8 +92,11 @@ function denial(at: At, scope: Scope, decision: Extract<Decision, { effect: 'den
   )
 }
 
-/** The facts for the caller, then for each delegator in its own session: authority is what all of them have. */
-function decisionFacts(at: At, scope: Scope): DecisionFacts[] {
+/**
+ * The facts for the caller, then for each delegator in its own session: authority is what all of them have. Undefined when a delegator
+ * is gone since its delegation was looked at.
+ */
+function decisionFacts(at: At, scope: Scope): DecisionFacts[] | undefined {
   const { zone } = at.client
   const shared = {
     zone: { id: zone.snapshot.id, name: zone.snapshot.name, labels: zone.snapshot.labels },
@@ -111,7 +116,7 @@ function decisionFacts(at: At, scope: Scope): DecisionFacts[] {
   ]
   for (const [depth, { application, session }] of at.lineage.delegators.entries()) {
     const delegator = zone.clients.get(application)?.application
-    if (delegator === undefined) continue
+    if (delegator === undefined) return undefined
     facts.push({
       ...shared,
       application: { id: delegator.id, name: delegator.name, labels: delegator.labels },

@@ -108,6 +108,30 @@ export function decide(policies: CompiledPolicies | null, input: DecisionInput):
   return { effect: 'deny', reason: 'no_rule_allows', rules: [], failed: NOTHING, perCall }
 }
 
+/**
+ * What several parties may do together: what all of them may. A denial of one denies, a hold of one holds, and the limits of
+ * all apply. `decisions` are about the same scope of the same request; at least one.
+ */
+export function decideTogether(decisions: readonly [Decision, ...Decision[]]): Decision {
+  const [first, ...others] = decisions
+  if (others.length === 0) return first
+  const denied = decisions.find((one) => one.effect === 'deny')
+  const perCall = decisions.some((one) => one.perCall)
+  if (denied !== undefined) return { ...denied, perCall }
+  const granting = decisions.filter((one) => one.effect !== 'deny')
+  const rules = [...new Set(decisions.flatMap((one) => one.rules))]
+  const shared = { rules, failed: decisions.flatMap((one) => one.failed), perCall }
+  const limits = strictest(granting.map((one) => one.limits))
+  const holds = granting.filter((one) => one.effect === 'hold')
+  if (holds.length === 0) {
+    const deferred = granting.some((one) => one.effect === 'allow' && one.deferred)
+    return { effect: 'allow', reason: null, limits, deferred, ...shared }
+  }
+  const approval = mergeApprovals(holds.map((one) => one.approval))
+  if (approval === null) return { effect: 'deny', reason: 'contradictory_holds', ...shared }
+  return { effect: 'hold', reason: 'approval_required', approval, limits, ...shared }
+}
+
 function evaluate(rules: readonly CompiledRule[], input: DecisionInput, context: ConditionContext, failureMatches: boolean): Matches {
   if (rules.length === 0) return NO_MATCHES
   const matched: CompiledRule[] = []
@@ -139,8 +163,11 @@ function builtIn(perCall: boolean): Decision {
 }
 
 function mergeLimits(rules: readonly CompiledRule[]): RuleLimits {
-  if (rules.every((rule) => rule.limits === undefined)) return NO_LIMITS
-  const limits = rules.flatMap((rule) => rule.limits ?? [])
+  return strictest(rules.flatMap((rule) => rule.limits ?? []))
+}
+
+function strictest(limits: readonly RuleLimits[]): RuleLimits {
+  if (limits.length === 0) return NO_LIMITS
   const ttls = limits.flatMap((limit) => limit.maxTtl ?? [])
   return {
     ...(ttls.length > 0 ? { maxTtl: Math.min(...ttls) } : {}),

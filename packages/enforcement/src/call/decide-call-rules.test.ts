@@ -40,12 +40,64 @@ describe('rules hold at use as at mint [P-030]', () => {
       sub: newId('subject'),
       ses: [newId('session'), newId('session'), newId('session')],
       dlg: [newId('delegation')],
-      ctx: { session: { kind: 'service', depth: 2, labels: [] }, subject: { issuer: 'https://idp.example', claims: { team: 'a' } } },
+      ctx: {
+        session: { kind: 'service', depth: 2, labels: [] },
+        subject: { issuer: 'https://idp.example', claims: { team: 'a' } },
+        principals: [{ application: w.other.id, depth: 1, session: { id: newId('session'), kind: 'service', depth: 2, labels: [] } }],
+      },
     }
     const query = { q: '1' }
     expect(said(await decideCall(w.call({ token: w.token(claims), query }), w.dependencies))).toBe('allow')
     expect(said(await decideCall(w.call({ token: w.token({ ...claims, dlg: undefined }), query }), w.dependencies))).toBe('no_rule_allows')
     expect(said(await decideCall(w.call({ token: w.token(claims), query: { q: ['1', '1'] } }), w.dependencies))).toBe('condition_failed')
+  })
+
+  describe('whoever acts on the authority of others has what all of them have [P-002]', () => {
+    const small = rule({
+      id: 'small',
+      effect: 'allow',
+      for: { applications: ['other'] },
+      when: 'session.kind == "task" && operation.query.amount == "1"',
+    })
+    const mine = rule({ id: 'mine', effect: 'allow', for: { applications: ['agent'] }, limits: { maxTtl: 250 } })
+    const others = (session: 'task' | 'service', w: ReturnType<typeof world>) => ({
+      dlg: [newId('delegation')],
+      ctx: { principals: [{ application: w.other.id, depth: 0, session: { id: newId('session'), kind: session, depth: 1, labels: [] } }] },
+    })
+
+    it('a condition of theirs that waited for the call counts at the call', async () => {
+      const w = world([mine, small])
+      const ask = async (amount: string, claims: Record<string, unknown>) =>
+        said(await decideCall(w.call({ token: w.token(claims), query: { amount } }), w.dependencies))
+      expect(await ask('500', {})).toBe('allow')
+      expect(await ask('1', others('task', w))).toBe('allow')
+      expect(await ask('500', others('task', w))).toBe('no_rule_allows')
+      expect(await ask('1', others('service', w))).toBe('no_rule_allows')
+    })
+
+    it('what they are denied, or must ask for, or what limits them, since the mint', async () => {
+      const w = world()
+      const token = w.token(others('task', w))
+      let version = 1
+      const under = async (...rules: ReturnType<typeof rule>[]) => {
+        version += 1
+        w.state.apply({ ...w.snapshot, version, policy: policy(rules) })
+        return decideCall(w.call({ token }), w.dependencies)
+      }
+      const theirs = { for: { applications: ['other'] } }
+      const approval = { tier: 'ops', approvers: ['role:approver'], ttl: 900, distinctFromRequester: true }
+      expect(said(await under(allowAll))).toBe('allow')
+      expect(said(await under(allowAll, rule({ id: 'no', effect: 'deny', ...theirs })))).toBe('denied_by_rule')
+      expect(await under(allowAll, rule({ id: 'ask', effect: 'hold', approval, ...theirs }))).toMatchObject({ decision: 'hold', approval })
+      const short = rule({ id: 'short', effect: 'allow', limits: { maxTtl: 60 }, ...theirs })
+      expect(await under(mine, short)).toMatchObject({
+        decision: 'allow',
+        expiresAt: now + 60,
+        facts: { decision: { rules: ['main/mine', 'main/short'] } },
+      })
+      w.state.apply({ ...w.snapshot, version: version + 1, applications: [w.agent] })
+      expect(said(await decideCall(w.call({ token }), w.dependencies))).toBe('no_rule_allows')
+    })
   })
 
   it.each([

@@ -218,9 +218,9 @@ describe('revocation', () => {
     ],
     [
       'delegation',
-      () => {
+      (w) => {
         const dlg = newId('delegation')
-        return [dlg, { dlg: [newId('delegation'), dlg] }]
+        return [dlg, { dlg: [newId('delegation'), dlg], ctx: { principals: [{ application: w.other.id, depth: 0 }] } }]
       },
     ],
     [

@@ -99,6 +99,15 @@ export function callerFacts({
   }
 }
 
+/** What policy sees of everybody on whose authority the client acts; null for an Application that is not there any more. */
+export function principalFacts({ mandate, zone }: Has<'mandate' | 'zone'>) {
+  return (mandate.claims.ctx?.principals ?? []).map(({ application: id, session, depth }) => {
+    const application = zone.applications.get(id)
+    if (application === undefined) return null
+    return { application, ...(session === undefined ? {} : { session }), ...(depth > 0 ? { delegation: { depth } } : {}) }
+  })
+}
+
 /** The effect, and the limits of the rules active now: they hold at use as they did at mint (P-030). */
 export async function applyLimits(so: Has<'mandate' | 'decision'> & Reservation): Promise<Result<object>> {
   const { decision, mandate } = so

@@ -19,6 +19,8 @@ type Payload = Readonly<Record<string, unknown>>
 /** RFC 8693 §4.1: how deep a chain of actors may be (P-018). */
 const MAX_ACTORS = 10
 const MAX_TEXT = 2048
+/** Delegators of one lineage and clients of the mandates it was exchanged from: ten each at most. */
+const MAX_PRINCIPALS = 20
 
 /**
  * Whether this is the payload of a mandate: every required claim is there and typed, every optional one is typed when there.
@@ -30,6 +32,7 @@ export function readClaims(payload: Payload): Result<MandateClaims, 'invalid_tok
     if (payload[name] !== undefined && !holds(payload[name])) return refuse('invalid_token', name)
   const claims = payload as MandateClaims
   if (claims.ses !== undefined && claims.ctx?.session === undefined) return refuse('invalid_token', 'ctx.session')
+  if (claims.dlg !== undefined && !claims.ctx?.principals?.length) return refuse('invalid_token', 'ctx.principals')
   if (isId('subject', claims.sub) && claims.ctx?.subject === undefined) return refuse('invalid_token', 'ctx.subject')
   return ok(claims)
 }
@@ -97,11 +100,20 @@ function isConfirmation(value: unknown): boolean {
 /** Without it a rule about sessions or subjects would look at nothing and not match: a `deny` among them would be lost. */
 function isContext(value: unknown): boolean {
   if (!isRecord(value)) return false
-  const { session, subject } = value
-  if (session !== undefined) {
-    if (!isRecord(session) || (session.kind !== 'task' && session.kind !== 'service')) return false
-    if (!Number.isSafeInteger(session.depth) || Number(session.depth) < 1) return false
-    if (!Array.isArray(session.labels) || !session.labels.every((label) => typeof label === 'string')) return false
-  }
-  return subject === undefined || (isRecord(subject) && isText(subject.issuer) && isRecord(subject.claims))
+  const { session, subject, principals } = value
+  if (session !== undefined && !isSession(session)) return false
+  if (subject !== undefined && !(isRecord(subject) && isText(subject.issuer) && isRecord(subject.claims))) return false
+  return principals === undefined || (Array.isArray(principals) && principals.length <= MAX_PRINCIPALS && principals.every(isPrincipal))
+}
+
+function isSession(value: unknown): value is Payload {
+  if (!isRecord(value) || (value.kind !== 'task' && value.kind !== 'service')) return false
+  if (!Number.isSafeInteger(value.depth) || Number(value.depth) < 1) return false
+  return Array.isArray(value.labels) && value.labels.every((label) => typeof label === 'string')
+}
+
+function isPrincipal(value: unknown): boolean {
+  if (!isRecord(value) || !isId('application', value.application)) return false
+  if (!Number.isSafeInteger(value.depth) || Number(value.depth) < 0) return false
+  return value.session === undefined || (isSession(value.session) && isId('session', value.session.id))
 }

@@ -35,7 +35,10 @@ describe('a good mandate', () => {
     const ses = [newId('session'), newId('session')]
     const dlg = [newId('delegation')]
     const mnd = [newId('mandate')]
-    const claims = good({ ses, dlg, mnd, ctx: { session: { kind: 'task', depth: 1, labels: [] } } })
+    const principals = [
+      { application: newId('application'), depth: 0, session: { id: newId('session'), kind: 'task', depth: 1, labels: [] } },
+    ]
+    const claims = good({ ses, dlg, mnd, ctx: { session: { kind: 'task', depth: 1, labels: [] }, principals } })
     const result = await verifier().verify(signJws(key, claims), now)
     if (!result.ok) throw new Error(result.detail)
     expect(result.value.claims).toEqual(claims)
@@ -169,12 +172,19 @@ describe('every claim is required and typed [P-014]', () => {
     ['ctx', { session: { kind: 'task', depth: 0, labels: [] } }],
     ['ctx', { session: { kind: 'task', depth: 1, labels: [1] } }],
     ['ctx', { subject: { issuer: 'x' } }],
+    ['ctx', { principals: {} }],
+    ['ctx', { principals: [{ application: 'x', depth: 0 }] }],
+    ['ctx', { principals: [{ application: newId('application'), depth: -1 }] }],
+    ['ctx', { principals: [{ application: newId('application'), depth: 0, session: { kind: 'task', depth: 1, labels: [] } }] }],
+    ['ctx', { principals: Array.from({ length: 21 }, () => ({ application: newId('application'), depth: 0 })) }],
   ])('%s must not be %j', async (name, value) => {
     expect(await reasonOf(signJws(key, good({ [name]: value })))).toBe(`invalid_token ${name}`)
   })
 
   it('a session or a subject without what policy has to see of it is refused [P-030]', async () => {
     expect(await reasonOf(signJws(key, good({ ses: [newId('session')] })))).toBe('invalid_token ctx.session')
+    expect(await reasonOf(signJws(key, good({ dlg: [newId('delegation')] })))).toBe('invalid_token ctx.principals')
+    expect(await reasonOf(signJws(key, good({ dlg: [newId('delegation')], ctx: { principals: [] } })))).toBe('invalid_token ctx.principals')
     expect(await reasonOf(signJws(key, good({ sub: newId('subject') })))).toBe('invalid_token ctx.subject')
   })
 
