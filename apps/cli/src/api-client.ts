@@ -46,11 +46,17 @@ export async function callService<T>(base: string, token: string, path: string, 
     },
     ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
   }).catch((error: Error) => {
-    throw new CliError(`${base} cannot be reached: ${error.message}`, 'Is `caracal up` running? Is the address right?')
+    throw unreachable(base, error)
   })
   const text = await answer.body.text()
   if (answer.statusCode >= 200 && answer.statusCode < 300) return (text === '' ? undefined : JSON.parse(text)) as T
   throw problemError(answer.statusCode, text)
+}
+
+/** Nothing answered: an AggregateError (several addresses of one name) has its words in its code. */
+export function unreachable(base: string, error: Error): CliError {
+  const why = error.message || (error as NodeJS.ErrnoException).code || error.name
+  return new CliError(`${base} cannot be reached: ${why}`, 'Is `caracal up` running? Is the address right?')
 }
 
 /** Every item of a list, page by page to the end. */
@@ -72,12 +78,14 @@ export async function listAll<T>(
   return items
 }
 
-function problemError(status: number, text: string): CliError {
-  let problem: Problem
+/** What an answer outside 2xx says; one that is no problem document is quoted. */
+export function problemError(status: number, text: string): CliError {
+  let problem: Problem = { detail: text.slice(0, 200).trim() }
   try {
-    problem = JSON.parse(text) as Problem
+    const found = JSON.parse(text) as Problem | null
+    if (typeof found?.code === 'string') problem = found
   } catch {
-    problem = { detail: text.slice(0, 200) }
+    // Not JSON: quoted as it is.
   }
   const head = [problem.code ?? `HTTP ${status}`, problem.detail ?? problem.title].filter(Boolean).join(': ')
   const lines = (problem.errors ?? []).map((error) => {
@@ -86,5 +94,5 @@ function problemError(status: number, text: string): CliError {
       .filter((part) => part !== undefined && part !== '')
       .join('  ')
   })
-  return new CliError(`${head}${problem.request_id ? ` (${problem.request_id})` : ''}`, problem.fix, { lines })
+  return new CliError(`${head}${problem.request_id ? ` (${problem.request_id})` : ''}`, problem.fix, { lines, code: problem.code })
 }

@@ -6,10 +6,14 @@ export class CliError extends Error {
   /** Further lines, e.g. one for each wrong field. */
   readonly lines: readonly string[]
 
-  constructor(message: string, fix?: string, options: { exitCode?: number; lines?: readonly string[] } = {}) {
+  /** The code of the service's refusal, where there was one. */
+  readonly code: string | undefined
+
+  constructor(message: string, fix?: string, options: { exitCode?: number; lines?: readonly string[]; code?: string | undefined } = {}) {
     super(message)
     this.fix = fix
     this.exitCode = options.exitCode ?? 1
+    this.code = options.code
     this.lines = options.lines ?? []
   }
 }

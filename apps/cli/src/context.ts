@@ -36,6 +36,9 @@ export function loadContext(env: NodeJS.ProcessEnv = process.env): Context {
         `Run \`caracal up\` in this folder, or set CARACAL_${name.toUpperCase()}_URL (and CARACAL_TOKEN_FILE).`,
       )
     }
+    if (!/^https?:$/.test(URL.parse(value)?.protocol ?? '')) {
+      throw new CliError(`CARACAL_${name.toUpperCase()}_URL is not a URL that begins with http:// or https://.`, undefined, { exitCode: 2 })
+    }
     return value.replace(/\/$/, '')
   }
   return {

@@ -1,13 +1,16 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseKeyRing } from '@caracal/core'
 import { type Database, migrateUp, openDatabase } from '@caracal/postgres'
 import { createLogger, type Environment, type Logger, type RunningService } from '@caracal/service'
 import { openStreams, type Streams } from '@caracal/streams'
 import { type CanaryUpstream, startCanaryUpstream } from './canary-upstream.ts'
+import { CliError } from './cli-error.ts'
 import type { Endpoints } from './context.ts'
+import { partOfUrl, placeOf } from './database-error.ts'
 import { type EmbeddedKeys, loadEmbeddedKeys } from './embedded-keys.ts'
 import { CANARY_PORT, PORTS, ROLES, type Role, START_ORDER } from './roles.ts'
+import { assertPortsFree, startupError } from './startup-error.ts'
 import { lockState } from './state-lock.ts'
 
 export type InstallationOptions = {
@@ -17,6 +20,8 @@ export type InstallationOptions = {
   readonly redisUrl?: string | undefined
   /** Added to every port. */
   readonly portOffset: number
+  /** Ends the start between two steps, or a step that hangs. */
+  readonly signal?: AbortSignal
   readonly onStep?: (step: string) => void
 }
 
@@ -35,42 +40,59 @@ export type Installation = {
  * step fails; a second start finds everything that the first left.
  */
 export async function startInstallation(options: InstallationOptions): Promise<Installation> {
-  const step = options.onStep ?? (() => {})
   const closers: (() => unknown)[] = []
   const stop = async () => {
     for (let close = closers.pop(); close !== undefined; close = closers.pop()) await close()
   }
   try {
-    closers.push(lockState(options.state))
-    const keys = loadEmbeddedKeys(join(options.state, 'keys'))
-    const secrets = Object.values(keys)
-    const logger = createLogger({ name: 'caracal', level: 'warn', secrets, write: (line) => void process.stderr.write(line) })
-    step(options.databaseUrl ? 'connecting to Postgres' : 'starting the embedded Postgres')
-    const database = await openStore(options, closers)
-    step('migrating the schema')
-    await migrateUp(database)
-    const streams = openBus(options, keys, database, logger, closers)
-    const endpoints = endpointsOf(options.portOffset)
-    for (const role of START_ORDER) {
-      step(`starting ${role}`)
-      const service: RunningService = await ROLES[role](environmentOf(role, options, keys, endpoints), {
-        database,
-        streams,
-        logger: logger.child({ role }),
-      })
-      closers.push(() => service.stop())
-    }
-    const upstream = await startCanaryUpstream({ port: CANARY_PORT + options.portOffset, apiKey: keys.notesApiKey })
-    closers.push(() => upstream.stop())
-    const endpointsFile = join(options.state, 'endpoints.json')
-    writeFileSync(endpointsFile, `${JSON.stringify(endpoints, null, 2)}\n`, { mode: 0o600 })
-    closers.push(() => rmSync(endpointsFile, { force: true }))
-    const { rows } = await listZones(database)
-    return { endpoints, keys, upstream, first: rows === 0, stop }
+    return await Promise.race([startAll(options, closers, stop), aborted(options.signal)])
   } catch (error) {
     await stop()
-    throw error
+    const { state, portOffset, databaseUrl } = options
+    const database = databaseUrl === undefined ? {} : { database: placeOf(databaseUrl, partOfUrl('--database-url')) }
+    throw startupError(error, { state, portOffset, ...database })
   }
+}
+
+/** Rejects when the person does not want the start any more. */
+function aborted(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => {
+    signal?.addEventListener('abort', () => reject(new CliError('Stopped before it was ready.', undefined, { exitCode: 130 })))
+  })
+}
+
+async function startAll(options: InstallationOptions, closers: (() => unknown)[], stop: () => Promise<void>): Promise<Installation> {
+  const step = (name: string) => {
+    options.signal?.throwIfAborted()
+    options.onStep?.(name)
+  }
+  closers.push(lockState(options.state))
+  await assertPortsFree(options.portOffset)
+  const keys = loadEmbeddedKeys(join(options.state, 'keys'))
+  const secrets = Object.values(keys)
+  const logger = createLogger({ name: 'caracal', level: 'warn', secrets, write: (line) => void process.stderr.write(line) })
+  step(options.databaseUrl ? 'connecting to Postgres' : 'starting the embedded Postgres')
+  const database = await openStore(options, closers)
+  step('migrating the schema')
+  await migrateUp(database)
+  const streams = await openBus(options, keys, database, logger, closers)
+  const endpoints = endpointsOf(options.portOffset)
+  for (const role of START_ORDER) {
+    step(`starting ${role}`)
+    const service: RunningService = await ROLES[role](environmentOf(role, options, keys, endpoints), {
+      database,
+      streams,
+      logger: logger.child({ role }),
+    })
+    closers.push(() => service.stop())
+  }
+  const upstream = await startCanaryUpstream({ port: CANARY_PORT + options.portOffset, apiKey: keys.notesApiKey })
+  closers.push(() => upstream.stop())
+  const endpointsFile = join(options.state, 'endpoints.json')
+  writeFileSync(endpointsFile, `${JSON.stringify(endpoints, null, 2)}\n`, { mode: 0o600 })
+  closers.push(() => rmSync(endpointsFile, { force: true }))
+  const { rows } = await listZones(database)
+  return { endpoints, keys, upstream, first: rows === 0, stop }
 }
 
 async function listZones(database: Database): Promise<{ rows: number }> {
@@ -91,13 +113,13 @@ async function openStore(options: InstallationOptions, closers: (() => unknown)[
   return database
 }
 
-function openBus(
+async function openBus(
   options: InstallationOptions,
   keys: EmbeddedKeys,
   database: Database,
   logger: Logger,
   closers: (() => unknown)[],
-): Streams {
+): Promise<Streams> {
   const ring = parseKeyRing({ current: keys.streamsHmacKey })
   if (!ring.ok) throw new Error(`the streams key of the state folder cannot be used: ${ring.problem}`)
   const shared = { keys: ring.value, logger }
@@ -105,12 +127,27 @@ function openBus(
     ? openStreams({ driver: 'redis', url: options.redisUrl, ...shared })
     : openStreams({ driver: 'postgres', database, ...shared })
   closers.push(() => streams.close())
+  if (options.redisUrl) {
+    await streams.ping().catch((error: Error) => {
+      throw new CliError(`Redis at ${URL.parse(options.redisUrl ?? '')?.host} cannot be used: ${error.message}.`, 'Look at --redis-url.')
+    })
+  }
   return streams
 }
 
 function endpointsOf(offset: number): Endpoints {
   const at = (role: Role) => `http://127.0.0.1:${PORTS[role].port + offset}`
   return { api: at('api'), sts: at('sts'), gateway: at('gateway'), audit: at('audit'), coordinator: at('coordinator') }
+}
+
+/**
+ * The issuer that the logs are named after: the one of the first start. A log's origin never changes (C2SP tlog-checkpoint), while
+ * the ports may be others at each start.
+ */
+function logsIssuer(state: string, sts: string): string {
+  const file = join(state, 'log-issuer')
+  if (!existsSync(file)) writeFileSync(file, `${sts}\n`, { mode: 0o600 })
+  return readFileSync(file, 'utf8').trim()
 }
 
 /** The environment that a role would have in a pod of its own. */
@@ -122,7 +159,7 @@ function environmentOf(role: Role, options: InstallationOptions, keys: EmbeddedK
     PORT: String(port + options.portOffset),
     METRICS_PORT: String(metrics + options.portOffset),
     LOG_LEVEL: 'warn',
-    ISSUER_URL: endpoints.sts,
+    ISSUER_URL: role === 'audit' ? logsIssuer(options.state, endpoints.sts) : endpoints.sts,
     STS_URL: endpoints.sts,
     COORDINATOR_URL: endpoints.coordinator,
     AUDIT_URL: endpoints.audit,

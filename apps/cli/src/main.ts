@@ -1,15 +1,18 @@
 #!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { CliError } from './cli-error.ts'
 import type { CommandContext } from './commands/command.ts'
 import { loadContext } from './context.ts'
-import { colour, processOutput } from './output.ts'
+import { colour, processOutput, surviveClosedPipes } from './output.ts'
 
 /** Commands are loaded when they run: `caracal get` must not pay for the services that `caracal up` starts. */
 export function program(): Command {
   const caracal = new Command('caracal')
     .description('Mandates instead of keys for AI agents: decide, enforce, evidence, revoke.')
     .option('--json', 'print JSON instead of tables')
+    .version(readVersion(), '-V, --version', 'print the version')
     .exitOverride()
     .configureHelp({ sortSubcommands: true })
   const here = (): CommandContext => ({
@@ -54,8 +57,10 @@ export function program(): Command {
     .option('--dry-run', 'show what would be cut and change nothing', false)
     .option('-y, --yes', 'do not ask', false)
     .action(async (noun, name, options) => {
+      const { deletable, remove } = await import('./commands/get.ts')
+      deletable(noun)
       await confirm(options, `delete ${noun} ${name} and revoke everything that stands on it`)
-      await (await import('./commands/get.ts')).remove(here(), { noun, name, zone: options.zone, dryRun: options.dryRun })
+      await remove(here(), { noun, name, zone: options.zone, dryRun: options.dryRun })
     })
   caracal
     .command('revoke <kind> <id>')
@@ -148,6 +153,11 @@ export function program(): Command {
   return caracal
 }
 
+function readVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8')) as { version: string }
+  return version
+}
+
 /** Destructive commands ask on a terminal and want `--yes` in a pipe. */
 async function confirm(options: { yes: boolean; dryRun: boolean }, act: string): Promise<void> {
   if (options.yes || options.dryRun) return
@@ -171,6 +181,7 @@ function report(error: unknown): number {
 }
 
 if (import.meta.main) {
+  surviveClosedPipes()
   program()
     .parseAsync()
     .then(

@@ -16,6 +16,15 @@ export function processOutput(json: boolean): Output {
   }
 }
 
+/** Whoever reads may stop reading (`caracal get … | head`): then the rest is dropped and the command's exit code stays its own. */
+export function surviveClosedPipes(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+    })
+  }
+}
+
 type Colour = Parameters<typeof styleText>[0]
 
 /** Colour on a terminal, plain text in a pipe or under NO_COLOR. */

@@ -13,7 +13,7 @@ export function cliPage(): string {
 finds in \`.caracal/\` (or \`CARACAL_HOME\`). To speak to another installation set \`CARACAL_API_URL\`, \`CARACAL_STS_URL\`,
 \`CARACAL_GATEWAY_URL\`, \`CARACAL_AUDIT_URL\`, \`CARACAL_COORDINATOR_URL\` and \`CARACAL_TOKEN_FILE\` (or \`CARACAL_TOKEN\`).`,
     `Exit codes: 0 done, 1 refused or failed, 2 wrong use, 3 migrations pending (\`db migrate status\`), 78 wrong configuration (\`serve\`).
-Where there are several zones, \`--zone\` says which one. Everything takes \`--json\`, which goes before the command:
+Where there are several zones, \`--zone\` says which one; without it \`get\` and \`explain\` look in all of them. Everything takes \`--json\`, which goes before the command:
 \`caracal --json get zones\`.`,
     table(
       ['Command', 'Does'],

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { parseAllDocuments, visit } from 'yaml'
+import { isScalar, LineCounter, parseAllDocuments, visit } from 'yaml'
 import { callService } from '../api-client.ts'
 import { CliError } from '../cli-error.ts'
 import { colour, table } from '../output.ts'
@@ -54,22 +54,25 @@ function collectSecrets(documents: readonly SourceFile[], env: NodeJS.ProcessEnv
   const secrets: Record<string, string> = {}
   const problems: string[] = []
   for (const { file, text } of documents) {
-    for (const document of parseAllDocuments(text)) {
+    const lines = new LineCounter()
+    for (const document of parseAllDocuments(text, { lineCounter: lines })) {
       if ('empty' in document) continue
       visit(document, {
         Pair: (_, pair) => {
           const key = String((pair.key as { value?: unknown } | null)?.value ?? '')
-          const value = (pair.value as { value?: unknown } | null)?.value
-          if (typeof value !== 'string') return
+          if (!isScalar(pair.value) || typeof pair.value.value !== 'string') return
+          const { value } = pair.value
+          const { line, col } = lines.linePos(pair.value.range?.[0] ?? 0)
+          const place = `${file}:${line}:${col}  secret.${key}`
           if (key === 'fromEnv') {
             const found = env[value]
             if (found) secrets[`env:${value}`] = found
-            else problems.push(`${file}: the environment variable ${value} is not set`)
+            else problems.push(`${place}  the environment variable ${value} is not set`)
           } else if (key === 'fromFile') {
             try {
               secrets[`file:${value}`] = readFileSync(resolve(dirname(file), value), 'utf8').replace(/\r?\n$/, '')
             } catch {
-              problems.push(`${file}: the file ${value} cannot be read`)
+              problems.push(`${place}  the file ${value} cannot be read`)
             }
           }
         },

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { type BundleReport, type Finding, parseVerifierKey, type TrustedKey, verifyBundle } from '@caracal/ledger'
 import { request } from 'undici'
-import { callService } from '../api-client.ts'
+import { callService, problemError, unreachable } from '../api-client.ts'
 import { CliError } from '../cli-error.ts'
 import { colour } from '../output.ts'
 import type { CommandContext } from './command.ts'
@@ -64,7 +64,9 @@ export async function verify(
 }
 
 function verdict({ ok, events, findingCount }: BundleReport): string {
-  return ok ? colour('green', `verified: ${events} events`) : colour('red', `NOT verified: ${findingCount} findings`)
+  return ok
+    ? colour('green', `verified: ${events} ${events === 1 ? 'event' : 'events'}`)
+    : colour('red', `NOT verified: ${findingCount} ${findingCount === 1 ? 'finding' : 'findings'}`)
 }
 
 function placeOf({ place }: Finding): string {
@@ -106,11 +108,10 @@ async function requestBundle(where: Audit, zone: string, range: { from?: number;
     headers: { authorization: `Bearer ${where.token}`, 'content-type': 'application/json' },
     body: JSON.stringify(range),
   }).catch((error: Error) => {
-    throw new CliError(`${where.audit} cannot be reached: ${error.message}`, 'Is `caracal up` running? Is the address right?')
+    throw unreachable(where.audit, error)
   })
   if (answer.statusCode === 200) return answer.body
-  const text = await answer.body.text()
-  throw new CliError(`The export was refused (${answer.statusCode}): ${text.slice(0, 300)}`)
+  throw problemError(answer.statusCode, await answer.body.text())
 }
 
 function indexOf(name: 'from' | 'to', text: string | undefined): { [_ in 'from' | 'to']?: number } {

@@ -1,8 +1,19 @@
 import { readFileSync } from 'node:fs'
 import { type Database, initDatabase, migrateUp, migrationStatus, openDatabase } from '@caracal/postgres'
 import { CliError } from '../cli-error.ts'
+import { type DatabasePart, databaseError, partOfUrl, placeOf } from '../database-error.ts'
 import { table } from '../output.ts'
 import type { CommandContext } from './command.ts'
+
+const PARTS: Readonly<Record<DatabasePart, string>> = {
+  url: 'DB_HOST and DB_SSLMODE',
+  host: 'DB_HOST',
+  port: 'DB_PORT',
+  user: 'DB_USER',
+  password: 'DB_PASSWORD',
+  database: 'DB_NAME',
+  tls: 'DB_SSLMODE',
+}
 
 /** `DATABASE_URL[_FILE]`, or `DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD[_FILE], DB_SSLMODE`; both is an error. */
 export function databaseUrl(env: NodeJS.ProcessEnv): string {
@@ -67,10 +78,16 @@ export async function dbStatus({ output, env }: CommandContext): Promise<void> {
 }
 
 async function withDatabase(env: NodeJS.ProcessEnv, work: (database: Database) => Promise<void>): Promise<void> {
-  const database = await openDatabase({ url: databaseUrl(env) })
+  const url = databaseUrl(env)
+  const place = placeOf(url, env.DB_HOST ? (part) => PARTS[part] : partOfUrl('DATABASE_URL'))
   try {
-    await work(database)
-  } finally {
-    await database.close()
+    const database = await openDatabase({ url })
+    try {
+      await work(database)
+    } finally {
+      await database.close()
+    }
+  } catch (error) {
+    throw databaseError(error, place) ?? error
   }
 }

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { callService } from '../api-client.ts'
 import { CliError } from '../cli-error.ts'
+import type { Context } from '../context.ts'
 import { colour } from '../output.ts'
 import type { CommandContext } from './command.ts'
-import { findZone } from './find.ts'
+import { findZone, listZones, type Named } from './find.ts'
 
 type Explanation = {
   readonly request_id: string
@@ -27,10 +28,8 @@ export async function explain({ output, context }: CommandContext, options: { re
   if (!/^req_[0-9a-z]{26}$/.test(options.requestId))
     throw new CliError(`${options.requestId} is not a request id.`, 'It is in the X-Request-Id header of every answer.', { exitCode: 2 })
   const where = context()
-  const zone = await findZone(where, options.zone)
-  const found = await whenRecorded(() =>
-    callService<Explanation>(where.api, where.token, `/v1/zones/${zone.id}/events/explain/${options.requestId}`),
-  )
+  const zones = options.zone === undefined ? await listZones(where) : [await findZone(where, options.zone)]
+  const found = await untilFound(() => explanationIn(where, zones, options.requestId))
   if (output.json) return output.line(JSON.stringify(found))
   output.line(colour('bold', found.summary))
   for (const event of found.events) {
@@ -42,14 +41,30 @@ export async function explain({ output, context }: CommandContext, options: { re
   if (found.remedy) output.line(`  ${colour('cyan', 'to change it:')} ${found.remedy}`)
 }
 
-async function whenRecorded(ask: () => Promise<Explanation>): Promise<Explanation> {
+/** The explanation from whichever of the zones has it. A request of no zone was refused before the zone was known. */
+async function explanationIn(where: Context, zones: readonly Named[], requestId: string): Promise<Explanation | undefined> {
+  for (const zone of zones) {
+    try {
+      return await callService<Explanation>(where.api, where.token, `/v1/zones/${zone.id}/events/explain/${requestId}`)
+    } catch (error) {
+      if (!(error instanceof CliError && error.code === 'not_found')) throw error
+    }
+  }
+  return undefined
+}
+
+/** Evidence is durable at once and in the ledger a moment later: who asks right after the call waits for that moment. */
+async function untilFound(find: () => Promise<Explanation | undefined>): Promise<Explanation> {
   const deadline = performance.now() + RECORDED_WITHIN_MS
   for (;;) {
-    try {
-      return await ask()
-    } catch (error) {
-      if (!(error instanceof CliError) || !error.message.startsWith('not_found') || performance.now() > deadline) throw error
-      await sleep(200)
+    const found = await find()
+    if (found !== undefined) return found
+    if (performance.now() > deadline) {
+      throw new CliError(
+        'The ledger holds no event of that request.',
+        'Is the zone right (--zone)? Calls of somebody who did not authenticate are counted in the ledger, not explained one by one.',
+      )
     }
+    await sleep(200)
   }
 }

@@ -9,13 +9,18 @@ export const NAMED_NOUNS = { application: 'applications', resource: 'resources',
 
 export type NamedNoun = keyof typeof NAMED_NOUNS
 
+/** All zones; that there is none is an error, because nothing can be looked for then. */
+export async function listZones(context: Context): Promise<[Named, ...Named[]]> {
+  const [first, ...more] = await listAll<Named>(context.api, context.token, '/v1/zones')
+  if (first === undefined) throw new CliError('There is no zone yet.', 'Apply documents that make one: `caracal apply -f <folder>`.')
+  return [first, ...more]
+}
+
 /** The zone with this name or id; without one, the only zone there is. */
 export async function findZone(context: Context, nameOrId: string | undefined): Promise<Named> {
-  const zones = await listAll<Named>(context.api, context.token, '/v1/zones')
+  const zones = await listZones(context)
   if (nameOrId === undefined) {
     const [only, another] = zones
-    if (only === undefined)
-      throw new CliError('There is no zone yet.', 'Apply documents that make one: `caracal apply -f examples/quickstart/`.')
     if (another !== undefined)
       throw new CliError(`There are several zones: ${zones.map((zone) => zone.name).join(', ')}.`, 'Say which one with --zone.', {
         exitCode: 2,

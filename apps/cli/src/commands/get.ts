@@ -1,8 +1,9 @@
 import { callService, listAll } from '../api-client.ts'
 import { CliError } from '../cli-error.ts'
+import type { Context } from '../context.ts'
 import { table } from '../output.ts'
 import type { CommandContext } from './command.ts'
-import { findNamed, findZone, NAMED_NOUNS, type Named, type NamedNoun } from './find.ts'
+import { findNamed, findZone, listZones, NAMED_NOUNS, type Named, type NamedNoun } from './find.ts'
 
 /** Nouns that can be listed, with the columns a table of them has. */
 const COLUMNS: Readonly<Record<string, readonly string[]>> = {
@@ -26,30 +27,39 @@ const PATHS: Readonly<Record<string, string>> = {
   revocation: 'revocations',
 }
 
-/** Lists a noun, or shows one row of it. Plurals are taken too. */
+/** Lists a noun, of one zone or of all, or shows one row of it. Plurals are taken too. */
 export async function get({ output, context }: CommandContext, options: { noun: string; name?: string; zone?: string }): Promise<void> {
   const noun = singular(options.noun)
-  const where = context()
-  const rows = await rowsOf(noun, where, options.zone)
-  const chosen = options.name === undefined ? rows : rows.filter((row) => row.id === options.name || row.name === options.name)
-  if (options.name !== undefined && chosen.length === 0) throw new CliError(`There is no ${noun} ${options.name}.`)
-  if (output.json || options.name !== undefined) {
-    output.line(JSON.stringify(options.name === undefined ? chosen : chosen[0], null, output.json ? 0 : 2))
-    return
+  const rows = await rowsOf(noun, context(), options.zone)
+  if (options.name !== undefined) {
+    const row = only(rows, noun, options.name)
+    return output.line(JSON.stringify(row, null, output.json ? 0 : 2))
   }
-  const columns = COLUMNS[noun] ?? []
-  for (const line of table(
-    columns,
-    chosen.map((row) => columns.map((column) => cell(row[column]))),
-  ))
-    output.line(line)
+  if (output.json) return output.line(JSON.stringify(rows))
+  if (rows.length === 0) return output.note(`There are no ${PATHS[noun] ?? `${noun}s`}.`)
+  const columns = [...(rows.some((row) => row.zoneName !== undefined) ? ['zoneName'] : []), ...(COLUMNS[noun] ?? [])]
+  const head = columns.map((column) => (column === 'zoneName' ? 'zone' : column))
+  const cells = rows.map((row) => columns.map((column) => cell(column, row[column])))
+  for (const line of table(head, cells)) output.line(line)
 }
 
-async function rowsOf(noun: string, where: ReturnType<CommandContext['context']>, zoneName: string | undefined): Promise<Named[]> {
+/** The row with this name or id; a name may stand in several zones. */
+function only(rows: readonly Named[], noun: string, name: string): Named {
+  const [row, another] = rows.filter((one) => one.id === name || one.name === name)
+  if (row === undefined) throw new CliError(`There is no ${noun} ${name}.`, `\`caracal get ${noun}\` lists them.`)
+  if (another !== undefined)
+    throw new CliError(`There is a ${noun} ${name} in several zones.`, 'Say which one with --zone, or give its id.', { exitCode: 2 })
+  return row
+}
+
+/** Rows of one zone as they are; rows of several with `zoneName` to tell them apart. */
+async function rowsOf(noun: string, where: Context, zoneName: string | undefined): Promise<Named[]> {
   if (noun === 'zone') return listAll<Named>(where.api, where.token, '/v1/zones')
   if (noun === 'token') return listAll<Named>(where.api, where.token, '/v1/tokens')
-  const zone = await findZone(where, zoneName)
-  return listAll<Named>(where.api, where.token, `/v1/zones/${zone.id}/${PATHS[noun]}`)
+  const zones = zoneName === undefined ? await listZones(where) : [await findZone(where, zoneName)]
+  const lists = await Promise.all(zones.map((zone) => listAll<Named>(where.api, where.token, `/v1/zones/${zone.id}/${PATHS[noun]}`)))
+  if (zones.length === 1) return lists.flat()
+  return zones.flatMap((zone, index) => (lists[index] ?? []).map((row) => ({ ...row, zoneName: zone.name })))
 }
 
 function singular(noun: string): string {
@@ -58,8 +68,10 @@ function singular(noun: string): string {
   return found
 }
 
-function cell(value: unknown): string {
+/** Moments are numbers of milliseconds on the wire and dates for people. */
+function cell(column: string, value: unknown): string {
   if (value === null || value === undefined) return '-'
+  if (typeof value === 'number' && /^at$|At$/.test(column)) return new Date(value).toISOString()
   return Array.isArray(value) ? value.join(',') : String(value)
 }
 
@@ -70,6 +82,13 @@ type DeleteAnswer = {
   readonly affects: Readonly<Record<string, number>>
 }
 
+/** Refuses what cannot be deleted, before anybody is asked whether to. */
+export function deletable(noun: string): void {
+  const known = singular(noun)
+  if (known !== 'zone' && !Object.hasOwn(NAMED_NOUNS, known))
+    throw new CliError(`A ${known} cannot be deleted.`, 'To end its authority use `caracal revoke`.', { exitCode: 2 })
+}
+
 /** Deletes an Application, Resource, Provider, Policy or Zone, which revokes what lives on it; `dryRun` only shows what that is. */
 export async function remove(
   { output, context }: CommandContext,
@@ -77,13 +96,14 @@ export async function remove(
 ): Promise<void> {
   const noun = singular(options.noun)
   const where = context()
+  deletable(noun)
   let path: string
   if (noun === 'zone') path = `/v1/zones/${(await findZone(where, options.name)).id}`
-  else if (Object.hasOwn(NAMED_NOUNS, noun)) {
+  else {
     const zone = await findZone(where, options.zone)
     const row = await findNamed(where, zone, noun as NamedNoun, options.name)
     path = `/v1/zones/${zone.id}/${PATHS[noun]}/${row.id}`
-  } else throw new CliError(`A ${noun} cannot be deleted.`, 'To end its authority use `caracal revoke`.', { exitCode: 2 })
+  }
   const answer = await callService<DeleteAnswer>(where.api, where.token, path, {
     method: 'DELETE',
     query: { dryRun: options.dryRun ? 'true' : undefined },

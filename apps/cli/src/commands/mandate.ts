@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { request } from 'undici'
+import { unreachable } from '../api-client.ts'
 import { CliError } from '../cli-error.ts'
 import type { Context } from '../context.ts'
 import type { CommandContext } from './command.ts'
@@ -11,6 +12,13 @@ export type MandateAnswer = {
   readonly mandate_id?: string
 }
 
+type Answer = MandateAnswer & {
+  readonly error?: string
+  readonly error_description?: string
+  readonly code?: string
+  readonly request_id?: string
+}
+
 export type ClientCredential = { readonly clientId: string; readonly clientSecret: string }
 
 /** One mandate by client_credentials (RFC 6749 §4.4, RFC 8707). A refusal is a CliError with the code of the token endpoint. */
@@ -19,22 +27,30 @@ export async function mintMandate(
   credential: ClientCredential,
   parameters: Readonly<Record<string, string>>,
 ): Promise<MandateAnswer> {
-  const answer = await request(`${context.sts}/oauth/2/token`, {
+  const { sts } = context
+  const answer = await request(`${sts}/oauth/2/token`, {
     method: 'POST',
     headers: {
       authorization: `Basic ${Buffer.from(`${encodeURIComponent(credential.clientId)}:${encodeURIComponent(credential.clientSecret)}`).toString('base64')}`,
       'content-type': 'application/x-www-form-urlencoded',
     },
     body: new URLSearchParams({ grant_type: 'client_credentials', ...parameters }).toString(),
+  }).catch((error: Error) => {
+    throw unreachable(sts, error)
   })
-  const body = (await answer.body.json()) as MandateAnswer & {
-    error?: string
-    error_description?: string
-    code?: string
-    request_id?: string
+  const body = (await answer.body.json().catch(() => ({ error: `HTTP ${answer.statusCode} of ${sts}, which is not an STS` }))) as Answer
+  if (answer.statusCode === 200 && body.access_token !== undefined) return body
+  throw new CliError(`${body.code ?? body.error}: ${body.error_description ?? ''} (${body.request_id ?? 'no request id'})`, undefined, {
+    code: body.code ?? body.error,
+  })
+}
+
+function readSecret(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim()
+  } catch {
+    throw new CliError(`The file that CARACAL_CLIENT_SECRET_FILE names cannot be read: ${file}.`, undefined, { exitCode: 2 })
   }
-  if (answer.statusCode === 200) return body
-  throw new CliError(`${body.code ?? body.error}: ${body.error_description ?? ''} (${body.request_id ?? 'no request id'})`)
 }
 
 /** Prints a mandate for the client credentials of the environment: the bare token, so that it fits into `$(…)`. */
@@ -43,9 +59,7 @@ export async function printMandate(
   options: { resource: string; scope?: string; ttl?: string; once: boolean },
 ): Promise<void> {
   const clientId = env.CARACAL_CLIENT_ID
-  const clientSecret = env.CARACAL_CLIENT_SECRET_FILE
-    ? readFileSync(env.CARACAL_CLIENT_SECRET_FILE, 'utf8').trim()
-    : env.CARACAL_CLIENT_SECRET
+  const clientSecret = env.CARACAL_CLIENT_SECRET_FILE ? readSecret(env.CARACAL_CLIENT_SECRET_FILE) : env.CARACAL_CLIENT_SECRET
   if (!clientId || !clientSecret) {
     throw new CliError(
       'There are no client credentials.',

@@ -34,7 +34,7 @@ export async function revoke({ output, context }: CommandContext, options: Revok
   })
   if (output.json) return output.line(JSON.stringify(answer))
   for (const [what, count] of Object.entries(answer.affects)) output.line(`${options.dryRun ? 'would end' : 'ended'} ${count} ${what}`)
-  output.line(options.dryRun ? 'nothing was changed' : `revoked ${kind} ${id}`)
+  output.line(options.dryRun ? `would revoke ${kind} ${id}; nothing was changed` : `revoked ${kind} ${id}`)
 }
 
 /** Applications, resources and providers may be given by name. */

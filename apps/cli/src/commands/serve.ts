@@ -1,7 +1,7 @@
 import { ConfigurationError } from '@caracal/service'
 import { CliError } from '../cli-error.ts'
 import { ROLES, type Role } from '../roles.ts'
-import { untilStopped } from '../until-stopped.ts'
+import { onStopRequest } from '../stop-request.ts'
 import type { CommandContext } from './command.ts'
 
 /** sysexits.h EX_CONFIG: the environment is wrong; starting again does not help. */
@@ -11,7 +11,8 @@ const EX_CONFIG = 78
 export async function serve({ env }: CommandContext, role: string): Promise<void> {
   if (!Object.hasOwn(ROLES, role))
     throw new CliError(`There is no role ${role}.`, `Roles: ${Object.keys(ROLES).join(', ')}.`, { exitCode: 2 })
-  const service = await ROLES[role as Role](env).catch((error: unknown) => {
+  const stop = onStopRequest()
+  const starting = ROLES[role as Role](env).catch((error: unknown) => {
     if (!(error instanceof ConfigurationError)) throw error
     throw new CliError(
       `The configuration of ${role} is wrong; it does not start.`,
@@ -22,5 +23,9 @@ export async function serve({ env }: CommandContext, role: string): Promise<void
       },
     )
   })
-  await untilStopped(async () => void (await service.stop()))
+  const service = await Promise.race([starting, stop.requested])
+  // Asked to stop before it served anything: there is nothing to drain.
+  if (service === undefined) process.exit(0)
+  await stop.requested
+  await service.stop()
 }

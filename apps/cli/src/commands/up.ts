@@ -4,7 +4,8 @@ import { Listr } from 'listr2'
 import { type Context, stateDirectory } from '../context.ts'
 import { type Installation, startInstallation } from '../installation.ts'
 import { colour, type Output } from '../output.ts'
-import { untilStopped } from '../until-stopped.ts'
+import { assertRedisUrl, parsePortOffset } from '../startup-error.ts'
+import { onStopRequest } from '../stop-request.ts'
 import { apply } from './apply.ts'
 import type { CommandContext } from './command.ts'
 import { createCredential } from './credential.ts'
@@ -14,6 +15,8 @@ export type UpOptions = { readonly databaseUrl?: string; readonly redisUrl?: str
 
 const QUICKSTART = join(import.meta.dirname, '../../../../examples/quickstart')
 const NOTES = 'https://notes.example/'
+/** Ctrl-C has ended everything by then (P-145). */
+const STOP_WITHIN_MS = 14_500
 /** Where its documents say that the notes API is. */
 const NOTES_HOST = '127.0.0.1:8090'
 
@@ -21,7 +24,12 @@ const NOTES_HOST = '127.0.0.1:8090'
 export async function up(command: CommandContext, options: UpOptions): Promise<void> {
   const began = performance.now()
   const state = stateDirectory(command.env)
-  const installation = await start(command.output, state, options)
+  const stop = onStopRequest({ withinMs: STOP_WITHIN_MS })
+  const installation = await start(command.output, state, options, stop.signal).catch((error: unknown) => {
+    // A role that was just starting may hold the process: what it had open is crash-safe.
+    if (stop.signal.aborted) process.exit(130)
+    throw error
+  })
   try {
     const context: Context = { ...installation.endpoints, token: installation.keys.adminToken }
     const mandate = await demonstrate(command, installation, context, state)
@@ -29,25 +37,18 @@ export async function up(command: CommandContext, options: UpOptions): Promise<v
     if (command.output.json)
       command.output.line(JSON.stringify({ ready: true, seconds: Number(seconds), endpoints: installation.endpoints, state }))
     else for (const line of greeting(installation, mandate, seconds, state)) command.output.line(line)
-    await untilStopped(async () => {
-      command.output.note('stopping')
-      await installation.stop()
-    })
-  } catch (error) {
+    await stop.requested
+    command.output.note('stopping')
+  } finally {
     await installation.stop()
-    throw error
   }
 }
 
-async function start(output: Output, state: string, options: UpOptions): Promise<Installation> {
+async function start(output: Output, state: string, options: UpOptions, signal: AbortSignal): Promise<Installation> {
+  const portOffset = parsePortOffset(options.portOffset)
+  assertRedisUrl(options.redisUrl)
   const begin = (onStep: (step: string) => void) =>
-    startInstallation({
-      state,
-      databaseUrl: options.databaseUrl,
-      redisUrl: options.redisUrl,
-      portOffset: Number(options.portOffset),
-      onStep,
-    })
+    startInstallation({ state, databaseUrl: options.databaseUrl, redisUrl: options.redisUrl, portOffset, signal, onStep })
   if (output.json || !process.stdout.isTTY) return begin((step) => output.note(step))
   const found: { installation?: Installation } = {}
   await new Listr([
