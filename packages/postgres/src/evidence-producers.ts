@@ -8,7 +8,8 @@ export type ProducerProgress = { readonly producer: string; readonly confirmedSe
 
 /**
  * Records which sequence numbers of a producer the ledger holds now, in the transaction that put them there. What is beyond a
- * gap is remembered and counts once the gap is filled. Returns the number up to which everything is held.
+ * gap is remembered and counts once the gap is filled. Returns the number up to which everything is held. To be called in a
+ * transaction: the first statement locks the row for the second.
  */
 export async function recordProduced(tx: Queryable, producer: string, seqs: readonly number[], now: UnixMillis): Promise<number> {
   if (seqs.length === 0) throw new RangeError('nothing was produced')

@@ -164,7 +164,7 @@ describeOnBoth('ledger', (database) => {
 
   test('a producer is confirmed up to the first gap, in whatever order and how often numbers come', async () => {
     const producer = newId('request')
-    const put = (...seqs: number[]) => recordProduced(db(), producer, seqs, NOW)
+    const put = (...seqs: number[]) => database().transaction((tx) => recordProduced(tx, producer, seqs, NOW))
     expect(await put(1, 2)).toBe(2)
     expect(await put(5, 4, 7)).toBe(2)
     expect(await put(2)).toBe(2)
