@@ -14,8 +14,8 @@ export type CallRequest = {
 }
 
 /**
- * Evidence of what was decided about a call. Null while no mandate is proven: such a refusal belongs to no zone's ledger, because
- * anybody could name any zone; it is counted in the metrics.
+ * Evidence of what was decided about a call. Null while no mandate is proven: such refusals are only counted (`noteEarlyRefusals`),
+ * because anybody could name any zone.
  */
 export function decisionEvent(verdict: CallVerdict, request: CallRequest): EventDraft | null {
   const { facts } = verdict

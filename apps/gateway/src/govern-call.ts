@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type Clock, type Refusal, type RequestId, type Resource, type Result, refuse } from '@caracal/core'
+import { type Clock, type Reason, type Refusal, type RequestId, type Resource, type Result, refuse } from '@caracal/core'
 import { type CallDependencies, type CallFacts, type CallVerdict, decideCall } from '@caracal/enforcement'
 import { type Logger, parseJsonBody, parseTraceparent } from '@caracal/service'
 import { EvidenceUnavailable, type EvidenceWriter } from '@caracal/streams'
@@ -31,6 +31,8 @@ export type GatewayDesk = {
   /** Lower case; null when host routing is off. */
   readonly baseDomain: string | null
   readonly maxRequestBytes: number
+  /** Evidence of what is refused before a mandate is proven. */
+  readonly noteEarly: (request: IncomingMessage, reason: Reason) => void
   /** Answers requests that name no resource: probes, version, 404. */
   readonly ownRoutes: Handle
 }
@@ -53,6 +55,7 @@ export function governCalls(desk: GatewayDesk): Handle {
     if (routed.ok && routed.value === null) return desk.ownRoutes(request, response, requestId)
     const refuseWith = (refusal: Refusal) => {
       desk.metrics.requests.inc({ outcome: 'deny', reason: refusal.reason })
+      desk.noteEarly(request, refusal.reason)
       answerRefusal(response, refusal, requestId, 'deny')
     }
     if (!routed.ok) return refuseWith(routed)
@@ -107,7 +110,10 @@ class Call {
 
   async run(token: string): Promise<void> {
     const verdict = await this.#decide(token)
-    if (!('decision' in verdict)) return this.#refuse(verdict)
+    if (!('decision' in verdict)) {
+      this.#desk.noteEarly(this.#in.request, verdict.reason)
+      return this.#refuse(verdict)
+    }
     if (verdict.decision !== 'allow') return this.#refuseDecided(verdict)
     const { facts } = verdict
     const prepared = await this.#prepare(facts)
@@ -266,7 +272,8 @@ class Call {
 
   async #refuseDecided(verdict: Exclude<CallVerdict, { decision: 'allow' }>): Promise<void> {
     const event = decisionEvent(verdict, this.#shown())
-    if (event !== null) this.#note(event)
+    if (event === null) this.#desk.noteEarly(this.#in.request, verdict.refusal.reason)
+    else this.#note(event)
     const { approval, refusal, decision } = verdict
     this.#desk.metrics.requests.inc({ outcome: decision, reason: refusal.reason })
     const told = approval === undefined ? refusal : { ...refusal, data: { ...refusal.data, approval: { tier: approval.tier } } }

@@ -20,9 +20,10 @@ import {
   startMetricsListener,
   validNow,
 } from '@caracal/service'
-import { openEvidenceWriter, type Streams } from '@caracal/streams'
+import { openEvidenceWriter, type Streams, startRefusalAggregator } from '@caracal/streams'
 import type { GatewayConfiguration } from './configuration.ts'
 import { CredentialCache } from './credential-cache.ts'
+import { noteEarlyRefusals } from './early-refusals.ts'
 import { governCalls } from './govern-call.ts'
 import { createGatewayServer, type Handle, sendRefusal } from './http-server.ts'
 import { LiveCalls } from './live-calls.ts'
@@ -60,6 +61,8 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
     const left = await evidence.close(FLUSH_MS)
     if (left > 0) logger.warn({ left }, 'evidence stays on the volume')
   })
+  const refusals = startRefusalAggregator({ evidence, type: 'call.refused', logger })
+  onStop('refusals', refusals.close)
 
   const identity = { replica: `gateway-${hostname()}-${randomBytes(3).toString('hex')}`, role: 'gateway' }
   const source = stsSource(sts, identity)
@@ -114,6 +117,7 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
       clock: Date.now,
       baseDomain: config.GATEWAY_BASE_DOMAIN?.toLowerCase() ?? null,
       maxRequestBytes: config.MAX_REQUEST_BYTES,
+      noteEarly: noteEarlyRefusals({ refusals, knowsZone: (zone) => state.zone(zone) !== undefined }),
       ownRoutes: ownRoutes(probes, version),
     }),
     onError: (error, requestId) => logger.error({ err: error, requestId }, 'a call failed in the Gateway'),
