@@ -91,6 +91,16 @@ export function program(): Command {
       async (application, options) =>
         void (await (await import('./commands/credential.ts')).createCredential(here(), { application, zone: options.zone })),
     )
+  const token = caracal.command('token').description('admin tokens of operators and automation')
+  token
+    .command('create <name>')
+    .description('make an admin token; it is shown once')
+    .requiredOption('-r, --role <role...>', 'viewer, operator, policy_author, approver, auditor, admin')
+    .option('-z, --zone <zone>', 'for this zone only; default: every zone')
+    .option('--days <n>', 'how long it lives', '90')
+    .action(async (name, options) =>
+      (await import('./commands/token.ts')).createToken(here(), { name, roles: options.role, zone: options.zone, days: options.days }),
+    )
   caracal
     .command('mandate')
     .description('get a mandate with client credentials (CARACAL_CLIENT_ID, CARACAL_CLIENT_SECRET or its _FILE) and print it')
