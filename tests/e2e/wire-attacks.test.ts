@@ -191,6 +191,14 @@ test('a single-use mandate, a hundred times at once: one call goes out [P-017]',
   expect(lab.upstream.seen).toHaveLength(1)
 })
 
+test('a single-use mandate whose call cannot leave stays unused [P-066]', async () => {
+  const { token } = await lab.mandate({ once: 'true', resource: 'https://away.example/' })
+  for (let tries = 0; tries < 3; tries++) {
+    const answer = await gateway('/r/away/x', token)
+    expect([answer.status, ((await answer.json()) as { code: string }).code]).toEqual([502, 'upstream_unreachable'])
+  }
+})
+
 describe('revoking', () => {
   type Kind = 'session-api' | 'end' | 'suspend' | 'delegation'
   const mandateOf = async (by: Client, form: Record<string, string>) =>
@@ -247,8 +255,11 @@ describe('revoking', () => {
       const own = await session(helper)
       const handed = kind === 'delegation' ? await delegation(await session(), own) : ''
       const name = kind === 'resource' ? 'second' : 'lab'
-      const form = { delegation: { session: own, delegation: handed }, resource: { resource: 'https://second.example/' } }[kind] ?? {}
-      const { token } = await lab.mandate(form, lab.helper)
+      const forms: Record<string, Record<string, string>> = {
+        delegation: { session: own, delegation: handed },
+        resource: { resource: 'https://second.example/' },
+      }
+      const { token } = await lab.mandate(forms[kind], lab.helper)
       const stream = await gateway(`/r/${name}/stream`, token)
       expect(stream.status).toBe(200)
       const ended = stream.text().catch(() => 'cut')

@@ -25,8 +25,11 @@ export type ForwardInput = {
   readonly timeouts: Resource['timeouts']
   /** Headers that the Gateway adds to the response. */
   readonly added: readonly string[]
-  /** Answers the client in our own name. Called at most once, and only before any byte of a response went out. */
-  readonly refuse: (refusal: Refusal) => void
+  /**
+   * Answers the client in our own name. Called at most once, and only before any byte of a response went out. `wentOut`: a connection
+   * had taken the request; otherwise the upstream cannot have heard of it.
+   */
+  readonly refuse: (refusal: Refusal, wentOut: boolean) => void
   readonly monotonic?: () => number
 }
 
@@ -76,6 +79,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | null = null
   #connecting: NodeJS.Timeout | undefined
   #queued = false
+  #wentOut = false
   #answered = false
   #retried = false
   #ended = false
@@ -133,7 +137,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     else {
       this.#refused = REASONS[refusal.reason].status
       this.#client.abandon()
-      this.#input.refuse(refusal)
+      this.#input.refuse(refusal, this.#wentOut)
     }
     // Waiting in the pool's queue takes a place until the pool asks for it.
     if (!this.#queued) this.#input.lease.release()
@@ -146,7 +150,10 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#controller = controller
     const { lease } = this.#input
     lease.breaker.connected()
-    if (!this.#ended) return
+    if (!this.#ended) {
+      this.#wentOut = true
+      return
+    }
     lease.release()
     controller.abort(new Error('the exchange was ended'))
   }

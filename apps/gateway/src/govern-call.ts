@@ -251,9 +251,12 @@ class Call {
       },
       timeouts: resource.timeouts,
       added: ['X-Request-Id', requestId, 'X-Caracal-Decision', 'allow'],
-      refuse: (refusal) => {
+      refuse: (refusal, wentOut) => {
         this.#desk.metrics.requests.inc({ outcome: 'error', reason: refusal.reason })
-        sendRefusal(response, refusal, requestId, { 'x-caracal-decision': 'allow' })
+        const answer = () => sendRefusal(response, refusal, requestId, { 'x-caracal-decision': 'allow' })
+        if (wentOut) return answer()
+        // It never left: a single-use mandate is given back before the client hears of it, so that a retry finds it unused (P-066).
+        verdict.release().then(answer, answer)
       },
     })
     const remove = this.#desk.live.add({ ids: this.#cutBy(facts), endsAt: expiresAt * 1000, cut: exchange.cut })

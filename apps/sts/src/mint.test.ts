@@ -26,7 +26,7 @@ let narrow: Application & { readonly secret: string }
 let resource: Resource
 
 beforeAll(async () => {
-  world = await openWorld()
+  world = await openWorld({ environment: { ISSUER_ALIASES: 'http://former.example' } })
   zone = await world.zone()
   agent = await world.application(zone.id)
   peer = await world.application(zone.id)
@@ -160,6 +160,9 @@ describe('lineage', () => {
     const minted = await world.ask(client, { resource: issuer })
     expect(minted).toMatchObject({ status: 200, scope: 'delegations sessions', expires_in: 900, claims: { aud: issuer, iss: issuer } })
     expect(await world.ask(client, { resource: issuer, scope: 'read' })).toMatchObject({ code: 'invalid_scope' })
+    const former = `http://former.example/zones/${empty.id}`
+    expect((await world.ask(client, { resource: former })).claims).toMatchObject({ aud: issuer, iss: issuer })
+    expect(await world.ask(client, { resource: former.replace(empty.id, zone.id) })).toMatchObject({ code: 'invalid_target' })
   })
 })
 

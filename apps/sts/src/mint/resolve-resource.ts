@@ -31,19 +31,21 @@ export async function resolveResource(
   if (audience !== undefined && identifier !== audience) return refuse('invalid_target', "it is not the subject token's audience")
 
   let zone = client.zone
-  let target = find(zone, identifier)
+  let target = findTarget(zone, identifier)
   if (target === undefined && (await desk.zones.refresh('known'))) {
     zone = desk.zones.get(zone.snapshot.id) ?? zone
-    target = find(zone, identifier)
+    target = findTarget(zone, identifier)
   }
   if (target === undefined) return refuse('invalid_target')
   if (target.resource !== undefined && desk.revocations.isRevoked([target.resource.id]) !== null) return refuse('invalid_target')
   return ok({ client: { ...client, zone }, target })
 }
 
-function find(zone: ZoneState, identifier: string): Target | undefined {
-  if (identifier === zone.snapshot.issuer) {
-    return { identifier, scopes: BUILT_IN_SCOPES, defaultLife: MAX_MANDATE_LIFE, once: false, resource: undefined }
+/** What a mandate of the zone with this audience is for; undefined when there is nothing (any more). A former issuer means the present one. */
+export function findTarget(zone: ZoneState, identifier: string): Target | undefined {
+  const { issuer, issuerAliases } = zone.snapshot
+  if (identifier === issuer || issuerAliases.includes(identifier)) {
+    return { identifier: issuer, scopes: BUILT_IN_SCOPES, defaultLife: MAX_MANDATE_LIFE, once: false, resource: undefined }
   }
   const resource = zone.resources.get(identifier)
   if (resource === undefined) return undefined

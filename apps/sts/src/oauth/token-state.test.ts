@@ -50,7 +50,13 @@ it('[P-006] introspection says the same of unknown, altered, expired, revoked an
   const expired = await mint({ ttl: '1' })
   await new Promise((resolve) => setTimeout(resolve, 1_100))
   const foreign = await mint()
+  const doomed = await world.resource(zone.id)
+  const orphan = await mint({ resource: doomed.identifier })
+  expect(await (await about('/oauth/2/introspect', orphan)).json()).toMatchObject({ active: true })
+  await world.revoke(zone.id, 'resource', doomed.id)
+  await expect.poll(async () => (await (await about('/oauth/2/introspect', orphan)).json()) as object).toEqual({ active: false })
   const answers = [
+    await about('/oauth/2/introspect', orphan),
     await about('/oauth/2/introspect', 'x'),
     await about('/oauth/2/introspect', newId('mandate')),
     await about('/oauth/2/introspect', `${(await mint()).slice(0, -6)}AAAAAA`),
