@@ -36,6 +36,20 @@ describe('check', () => {
     },
   )
 
+  it('what goes out in clear may only go to listed addresses, public ones included', async () => {
+    const allow = [parseCidr('8.8.8.0/24')].filter((cidr) => cidr !== null)
+    for (const [address, listed, usual] of [
+      ['8.8.8.8', true, true],
+      ['1.1.1.1', false, true],
+      ['10.0.0.1', false, false],
+      ['169.254.169.254', false, false],
+    ] as const) {
+      const guard = createEgressGuard({ resolve: answers(address) })
+      expect((await guard.check('x.example', { allow, connectMs: 50, listedOnly: true })).ok, address).toBe(listed)
+      expect((await guard.check('x.example', { allow, connectMs: 50 })).ok, address).toBe(usual)
+    }
+  })
+
   it('an allow-list of hosts comes before any name is asked for', async () => {
     const asked: string[] = []
     const resolve: Resolve = async (host) => [asked.push(host) > 0 ? '1.1.1.1' : '']

@@ -52,6 +52,12 @@ export function isAddressAllowed(text: string, allow: readonly Cidr[]): boolean 
   }
 }
 
+/** Whether `text` may be dialled and a CIDR covers it: for what even a public address must be allowed by name. */
+export function isAddressListed(text: string, allow: readonly Cidr[]): boolean {
+  const address = parseAddress(text)
+  return address !== null && within(address, allow) && isAddressAllowed(text, allow)
+}
+
 /** Parses `10.0.0.0/8` or `fd00::/8`; null for anything else. */
 export function parseCidr(text: string): Cidr | null {
   const [base, bits, ...rest] = text.split('/')

@@ -2,7 +2,7 @@ import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { ok, type Result, refuse } from '@caracal/core'
 import { buildConnector } from 'undici'
-import { type Cidr, isAddressAllowed } from './address-class.ts'
+import { type Cidr, isAddressAllowed, isAddressListed } from './address-class.ts'
 
 /** Every address of a host name, as the system resolver gives them. Rejects when there is none. */
 export type Resolve = (host: string) => Promise<readonly string[]>
@@ -10,6 +10,8 @@ export type Resolve = (host: string) => Promise<readonly string[]>
 export type EgressRules = {
   /** Ranges of non-public addresses that are let through. */
   readonly allow: readonly Cidr[]
+  /** Public addresses, too, only when they are in `allow`: for what goes out in clear. */
+  readonly listedOnly?: boolean
   /** Longest time for the name, and again for the connection with its TLS handshake. Milliseconds. */
   readonly connectMs: number
 }
@@ -57,7 +59,8 @@ export function createEgressGuard(options: EgressOptions = {}): EgressGuard {
       return refuse('upstream_unreachable', 'the name of the upstream does not resolve')
     }
     if (addresses.length === 0) return refuse('upstream_unreachable', 'the name of the upstream does not resolve')
-    return addresses.every((address) => isAddressAllowed(address, rules.allow))
+    const mayDial = rules.listedOnly === true ? isAddressListed : isAddressAllowed
+    return addresses.every((address) => mayDial(address, rules.allow))
       ? ok(addresses)
       : refuse('upstream_not_allowed', 'the upstream resolves to an address that is not allowed')
   }

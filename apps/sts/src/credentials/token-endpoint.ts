@@ -28,11 +28,16 @@ export function fetchProviderToken(clock: Clock, egress: EgressOptions = {}): To
   const guard = createEgressGuard(egress)
   const agents = new Map<string, Agent>()
   const agentFor = (provider: OAuthProvider): Agent => {
-    const key = provider.egressAllow.join(' ')
+    const clear = new URL(provider.tokenEndpoint).protocol !== 'https:'
+    const key = `${clear} ${provider.egressAllow.join(' ')}`
     let agent = agents.get(key)
     if (agent === undefined) {
       agent = new Agent({
-        connect: guard.connector({ allow: provider.egressAllow.flatMap((cidr) => parseCidr(cidr) ?? []), connectMs: PATIENCE_MS }),
+        connect: guard.connector({
+          allow: provider.egressAllow.flatMap((cidr) => parseCidr(cidr) ?? []),
+          connectMs: PATIENCE_MS,
+          listedOnly: clear,
+        }),
         headersTimeout: PATIENCE_MS,
         bodyTimeout: PATIENCE_MS,
         maxResponseSize: MAX_ANSWER_BYTES,
