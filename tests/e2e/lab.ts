@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -134,6 +134,7 @@ export async function startLab(args: readonly string[] = []): Promise<Lab> {
   const folder = mkdtempSync(join(tmpdir(), 'caracal-lab-'))
   writeFileSync(join(folder, 'lab.yaml'), documents(upstream.port))
   const applied = await installation.caracal(['apply', '-f', folder], { LAB_KEY: KEY })
+  rmSync(folder, { recursive: true })
   if (applied.code !== 0) throw new Error(applied.stderr)
   const client = async (name: string): Promise<Client> => {
     const made = await installation.caracal(['--json', 'credential', 'create', name, '--zone', 'lab'])
