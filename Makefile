@@ -13,6 +13,8 @@ help: ## This list
 $(INSTALLED): package.json package-lock.json $(wildcard apps/*/package.json packages/*/package.json tests/*/package.json)
 	@echo "installing packages (about half a minute the first time)"
 	@npm ci --no-audit --no-fund --loglevel=error
+	@echo "preparing the embedded Postgres"
+	@node packages/postgres/src/embedded-template.ts
 	@touch $(INSTALLED)
 
 .PHONY: install

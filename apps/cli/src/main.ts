@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
+import { enableCompileCache } from 'node:module'
 import { join } from 'node:path'
 import { Command, CommanderError } from 'commander'
 import { CliError } from './cli-error.ts'
@@ -191,6 +192,8 @@ function report(error: unknown): number {
 }
 
 if (import.meta.main) {
+  // From the second start on nothing is parsed and stripped again.
+  enableCompileCache()
   surviveClosedPipes()
   program()
     .parseAsync()

@@ -3,6 +3,7 @@ import { Kysely, type LogEvent, PGliteDialect, PostgresDialect, sql } from 'kyse
 import pg from 'pg'
 import type { Database, DatabaseLogger } from './database.ts'
 import { PARSERS, PG_TYPES } from './driver-types.ts'
+import { copyTemplate } from './embedded-template.ts'
 import { Listener } from './listener.ts'
 import { serverUrl } from './server-url.ts'
 import type { Tables } from './tables.ts'
@@ -28,7 +29,10 @@ const SILENT: DatabaseLogger = { warn: () => {}, error: () => {} }
  */
 export async function openDatabase(location: DatabaseLocation, options: { readonly logger?: DatabaseLogger } = {}): Promise<Database> {
   const logger = options.logger ?? SILENT
-  return 'url' in location ? openServer(location, logger) : await openEmbedded('dataDir' in location ? location.dataDir : 'memory://')
+  if ('url' in location) return openServer(location, logger)
+  if ('memory' in location) return await openEmbedded('memory://')
+  copyTemplate(location.dataDir)
+  return await openEmbedded(location.dataDir)
 }
 
 function openServer(location: { url: string; pool?: number; application?: string }, logger: DatabaseLogger): Database {

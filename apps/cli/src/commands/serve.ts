@@ -1,4 +1,4 @@
-import { ConfigurationError } from '@caracal/service'
+import { ConfigurationError, type RunningService } from '@caracal/service'
 import { CliError } from '../cli-error.ts'
 import { ROLES, type Role } from '../roles.ts'
 import { onStopRequest } from '../stop-request.ts'
@@ -12,7 +12,18 @@ export async function serve({ env }: CommandContext, role: string): Promise<void
   if (!Object.hasOwn(ROLES, role))
     throw new CliError(`There is no role ${role}.`, `Roles: ${Object.keys(ROLES).join(', ')}.`, { exitCode: 2 })
   const stop = onStopRequest()
-  const starting = ROLES[role as Role](env).catch((error: unknown) => {
+  const starting = start(role as Role, env)
+  const service = await Promise.race([starting, stop.requested])
+  // Asked to stop before it served anything: there is nothing to drain.
+  if (service === undefined) process.exit(0)
+  await stop.requested
+  await service.stop()
+}
+
+async function start(role: Role, env: NodeJS.ProcessEnv): Promise<RunningService> {
+  try {
+    return await ROLES[role](env)
+  } catch (error) {
     if (!(error instanceof ConfigurationError)) throw error
     throw new CliError(
       `The configuration of ${role} is wrong; it does not start.`,
@@ -22,10 +33,5 @@ export async function serve({ env }: CommandContext, role: string): Promise<void
         lines: error.problems.map((problem) => `${problem.name} ${problem.rule}`),
       },
     )
-  })
-  const service = await Promise.race([starting, stop.requested])
-  // Asked to stop before it served anything: there is nothing to drain.
-  if (service === undefined) process.exit(0)
-  await stop.requested
-  await service.stop()
+  }
 }
