@@ -71,3 +71,23 @@ describe('parseDocuments', () => {
     expect(documents).toMatchObject([{ kind: 'Policy', zone: 'a', body: { kind: 'Policy', name: 'p' } }])
   })
 })
+
+test.each([
+  ['provider', 6, 1],
+  ['operations[0].scope', 9, 34],
+  ['egressAllow', 1, 1],
+])('what is found wrong with %s after parsing is placed where it stands', (field, line, column) => {
+  const text = `kind: Resource
+zone: lab
+name: notes
+identifier: https://notes.example/
+upstream: http://127.0.0.1:8090
+provider: absent
+scopes: [read]
+operations:
+  - { method: GET, path: /notes, scope: write }
+`
+  const { documents, problems } = parseDocuments([{ file: 'a.yaml', text }])
+  expect(problems).toEqual([])
+  expect(documents[0]?.placeOf(field)).toEqual({ file: 'a.yaml', line, column })
+})

@@ -18,7 +18,11 @@ export type DocumentProblem = {
 /** Where a document begins, for problems that show only when the set is looked at as a whole. */
 export type Origin = { readonly file: string; readonly line: number; readonly column: number }
 
-export type ParsedDocument = { readonly origin: Origin } & (
+export type ParsedDocument = {
+  readonly origin: Origin
+  /** Where a field stands (`operations[0].scope`); where the nearest thing around it does, when it is not written. */
+  readonly placeOf: (field: string) => Origin
+} & (
   | { readonly kind: 'Zone'; readonly body: ZoneDocument }
   | { readonly kind: 'Application'; readonly body: ApplicationDocument }
   | { readonly kind: 'Provider'; readonly body: ProviderDocument }
@@ -76,7 +80,7 @@ class DocumentReader {
     const schema = typeof kind === 'string' && Object.hasOwn(SCHEMAS, kind) ? SCHEMAS[kind as keyof typeof SCHEMAS] : undefined
     if (schema === undefined) return this.#report(this.#offset(['kind']), 'kind', `must be one of ${DOCUMENT_KINDS.join(', ')}`)
     if (!this.#keysAreUnique() || !this.#fits(schema)) return undefined
-    return { origin: this.#origin(), kind, body: this.#document.toJS() } as ParsedDocument
+    return { origin: this.#origin(), placeOf: this.#placeOf, kind, body: this.#document.toJS() } as ParsedDocument
   }
 
   #readPolicy(text: string): ParsedDocument | undefined {
@@ -89,7 +93,7 @@ class DocumentReader {
     const [start, , end] = root.range ?? [0, 0, text.length]
     root.delete('zone')
     const policy = policyFromNode(root, this.#lines, { file: this.#file })
-    if (policy.ok) return { origin, kind: 'Policy', zone, body: policy.value, source: text.slice(start, end) }
+    if (policy.ok) return { origin, placeOf: this.#placeOf, kind: 'Policy', zone, body: policy.value, source: text.slice(start, end) }
     for (const { line, column, path, message } of policy.problems) {
       this.#problems.push({ file: this.#file, line: line ?? origin.line, column: column ?? origin.column, field: path, message })
     }
@@ -98,6 +102,11 @@ class DocumentReader {
 
   #origin(): Origin {
     const { line, col } = this.#lines.linePos(this.#document.contents?.range?.[0] ?? 0)
+    return { file: this.#file, line, column: col }
+  }
+
+  readonly #placeOf = (field: string): Origin => {
+    const { line, col } = this.#lines.linePos(this.#offset(fieldSegments(field)))
     return { file: this.#file, line, column: col }
   }
 
@@ -170,6 +179,10 @@ class DocumentReader {
 
 function join(path: string, name: string): string {
   return path === '' ? name : `${path}.${name}`
+}
+
+function fieldSegments(field: string): (string | number)[] {
+  return [...field.matchAll(/[^.[\]]+/g)].map(([part]) => (/^\d+$/.test(part) ? Number(part) : part))
 }
 
 function pointerSegments(pointer: string): (string | number)[] {

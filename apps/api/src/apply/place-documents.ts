@@ -19,7 +19,7 @@ export type Placement = {
 export async function placeDocuments(db: Queryable, documents: readonly ParsedDocument[], own: ZoneId | null): Promise<Placement> {
   const problems: DocumentProblem[] = []
   const inSet = documents.flatMap((document) => (document.kind === 'Zone' ? [document.body.name] : []))
-  const tell = (document: ParsedDocument, field: string, message: string) => problems.push({ ...document.origin, field, message })
+  const tell = (document: ParsedDocument, field: string, message: string) => problems.push({ ...document.placeOf(field), field, message })
 
   const placed: PlacedDocument[] = []
   const seen = new Set<string>()

@@ -69,7 +69,7 @@ export function documentsOf<const K extends ParsedDocument['kind']>(
 
 /** Notes what is wrong, at the document that is to blame. */
 export function blame({ problems }: Pick<Draft, 'problems'>, document: ParsedDocument, field: string, message: string): void {
-  problems.push({ ...document.origin, field, message })
+  problems.push({ ...document.placeOf(field), field, message })
 }
 
 /** Adds a row to the plan; what has no version yet is made, what has no changes stays. */
