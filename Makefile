@@ -8,7 +8,7 @@ INSTALLED := node_modules/.package-lock.json
 
 .PHONY: help
 help: ## This list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  \033[1m%-17s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(INSTALLED): package.json package-lock.json $(wildcard apps/*/package.json packages/*/package.json tests/*/package.json)
 	@echo "installing packages (about half a minute the first time)"
@@ -25,12 +25,20 @@ up: install ## Start everything in one process on embedded Postgres, until Ctrl-
 	@node apps/cli/src/main.ts up $(ARGS)
 
 .PHONY: test
-test: install test-servers check lint ## Types, lint and all tests of the default path
+test: install test-servers example-packages check lint ## Types, lint and all tests of the default path
 	@vitest run
 
 .PHONY: test-servers
 test-servers: ## Install the servers the tests run against (Debian as root; elsewhere it says what is missing)
 	@tests/harness/install-servers.sh
+
+.PHONY: example-packages
+example-packages: examples/npm-registry/node_modules/.package-lock.json ## Install the registry that the npm example protects
+
+examples/npm-registry/node_modules/.package-lock.json: examples/npm-registry/package-lock.json
+	@echo "installing the registry of the npm example"
+	@cd examples/npm-registry && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
 
 .PHONY: check
 check: install ## Types
