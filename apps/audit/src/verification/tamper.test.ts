@@ -117,7 +117,7 @@ describe('somebody with all rights on the database', () => {
     await here.grown(zone, SIZE)
     const { vkeys } = (await (await here.get(`/v1/zones/${zone}/log/keys`)).json()) as { vkeys: string[] }
     const keys = vkeys.map(parseVerifierKey).flatMap((verifier): TrustedKey[] => (verifier === undefined ? [] : [{ verifier }]))
-    await until(3_000, async () => ((await latestCheckpoint(here.database.query, zone))?.size ?? 0) >= SIZE, 'a checkpoint')
+    await until(15_000, async () => ((await latestCheckpoint(here.database.query, zone))?.size ?? 0) >= SIZE, 'a checkpoint')
     return { here, url, zone, keys }
   }
   const problemsOf = (here: World) => here.logged.filter((line) => line.includes('the ledger does not hold')).join('\n')
@@ -137,8 +137,9 @@ describe('somebody with all rights on the database', () => {
       const again = await here.startAudit()
       // The pass over everything runs by itself, one tile a second; here it need not take its time.
       await until(15_000, () => found.test(problemsOf(here)), `a finding like ${found}; found ${problemsOf(here)}`)
-      await again.probes.refresh()
-      expect(await (await fetch(`${again.address.url}/health`)).json()).toMatchObject({ status: 'degraded', checks: { ledger: 'failing' } })
+      await expect
+        .poll(async () => (await fetch(`${again.address.url}/health`)).json(), { timeout: 15_000 })
+        .toMatchObject({ status: 'degraded', checks: { ledger: 'failing' } })
       expect((await fetch(`${again.address.url}/ready`)).status).toBe(200)
       const metrics = await (await fetch(`${again.metricsAddress?.url}/metrics`)).text()
       expect(metrics).toMatch(/caracal_ledger_verified 0/)
@@ -165,7 +166,7 @@ describe('somebody with all rights on the database', () => {
     await here.startAudit()
     await here.send(Array.from({ length: 200 }, () => event(zone)))
     await here.grown(zone, SIZE + 200)
-    await until(3_000, async () => ((await latestCheckpoint(here.database.query, zone))?.size ?? 0) >= SIZE + 200, 'a checkpoint')
+    await until(15_000, async () => ((await latestCheckpoint(here.database.query, zone))?.size ?? 0) >= SIZE + 200, 'a checkpoint')
     await here.audit().stop()
     const size = backup.head?.size ?? 0
     await tamper(url, [
