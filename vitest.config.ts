@@ -5,8 +5,14 @@ export default defineConfig({
     include: ['packages/*/src/**/*.test.ts', 'apps/*/src/**/*.test.ts', 'tests/**/*.test.ts'],
     globalSetup: ['tests/harness/src/global-setup.ts'],
     pool: 'forks',
-    testTimeout: 20_000,
-    hookTimeout: 60_000,
+    // Much of the time is waiting for servers, heartbeats and bounds: one worker more than the smallest machine has cores.
+    maxWorkers: 3,
+    testTimeout: 30_000,
+    hookTimeout: 120_000,
+    // Bounds are the tests' own; what is waited for without one may take its time on a busy machine.
+    expect: { poll: { timeout: 10_000 } },
+    // Real servers on a shared machine: CI gives a test a second try, and says so; by hand there is none.
+    retry: process.env.CI ? 1 : 0,
     reporters: ['default'],
   },
 })

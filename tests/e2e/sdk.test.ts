@@ -97,7 +97,7 @@ describe('a resource server', () => {
             () => 'accepted',
             (error: CaracalError) => error.code,
           ),
-        { timeout: 3_000 },
+        { timeout: 10_000 },
       )
       .toBe('token_revoked')
 

@@ -129,8 +129,8 @@ test('[P-116] Redis goes away in the middle: nothing dies, nothing is lost, orde
   server = await startRedis({ port: server.port })
   const reader = open()
   await reader.subscribe('caracal.config', '', { onMessage: ({ payload }) => void seen.push(payload), onGap: () => {} })
-  await vi.waitFor(async () => expect((await dispatcher.health()).pending).toBe(0), { timeout: 2_000 })
-  await vi.waitFor(() => expect(firsts(seen, 'a').slice(-50)).toEqual(numbered('a', 51, 100)), { timeout: 2_000 })
+  await vi.waitFor(async () => expect((await dispatcher.health()).pending).toBe(0), { timeout: 10_000 })
+  await vi.waitFor(() => expect(firsts(seen, 'a').slice(-50)).toEqual(numbered('a', 51, 100)), { timeout: 10_000 })
 })
 
 test('[P-116] evidence goes to the work stream with its zone as partition', async () => {

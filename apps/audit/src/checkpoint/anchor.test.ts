@@ -28,7 +28,7 @@ test('[P-103] every checkpoint that is published stands in the anchor, in order,
   const zone = (await world.zone()).id
   await world.send([event(zone)])
   await world.grown(zone, 1)
-  await until(3_000, () => readFileSync(path, 'utf8').includes('zones/'), 'the first anchor')
+  await until(15_000, () => readFileSync(path, 'utf8').includes('zones/'), 'the first anchor')
   await world.send(Array.from({ length: 50 }, () => event(zone)))
   await world.grown(zone, 51)
   // Not yet a second later: what is in the log is signed before the process goes.

@@ -83,7 +83,7 @@ describe('the log for foreign tools', () => {
       expect([path, answer.status, answer.headers.get('cache-control')]).toEqual([path, 200, 'private, max-age=31536000, immutable'])
       return Buffer.from(await answer.arrayBuffer())
     }
-    await until(2_000, async () => (await world.get(`/v1/zones/${zone.id}/log/tile/0/000`)).status === 200, 'the first full tile')
+    await until(15_000, async () => (await world.get(`/v1/zones/${zone.id}/log/tile/0/000`)).status === 200, 'the first full tile')
     const entries = decodeEntryBundle(await bytes('tile/entries/000'), 256)
     const hashes = await bytes('tile/0/000')
     expect(entries?.map((entry) => Buffer.from(leafHash(entry)).toString('hex'))).toEqual(hashes.toString('hex').match(/.{64}/g))

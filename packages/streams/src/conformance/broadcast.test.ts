@@ -213,7 +213,7 @@ describe.each(STORES)('broadcast streams on %s', (_, openStore) => {
     await publish(writer, numbers(1, 3))
     await vi.waitFor(() => expect(reader.seen).toHaveLength(3), 5_000)
     await store.cut()
-    await vi.waitFor(() => publish(writer, ['m4']), { timeout: 1_000, interval: 20 })
+    await vi.waitFor(() => publish(writer, ['m4']), { timeout: 10_000, interval: 20 })
     await vi.waitFor(() => expect(reader.seen).toEqual(numbers(1, 4)), 2_000)
     expect(reader.gaps).toEqual([])
   })

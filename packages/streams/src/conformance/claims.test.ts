@@ -39,6 +39,6 @@ describe.each(STORES)('claims on %s', (_, openStore) => {
     const streams = store.open()
     await streams.claim('k', 'me', 1)
     expect(await streams.claim('k', 'you', 60)).toBe(false)
-    await vi.waitFor(async () => expect(await streams.claim('k', 'you', 60)).toBe(true), { timeout: 3_000, interval: 50 })
+    await vi.waitFor(async () => expect(await streams.claim('k', 'you', 60)).toBe(true), { timeout: 10_000, interval: 50 })
   })
 })

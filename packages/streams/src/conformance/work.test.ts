@@ -288,7 +288,7 @@ describe.each(STORES)('work streams on %s', (_, openStore) => {
     for (let round = 0; round < 3; round += 1) {
       await streams.append(STREAM, entries(round * 10 + 1, round * 10 + 5))
       await store.cut()
-      await vi.waitFor(() => streams.append(STREAM, entries(round * 10 + 6, round * 10 + 10)), { timeout: 1_000, interval: 20 })
+      await vi.waitFor(() => streams.append(STREAM, entries(round * 10 + 6, round * 10 + 10)), { timeout: 10_000, interval: 20 })
     }
     await vi.waitFor(() => expect(seen.size).toBe(30), { timeout: 5_000 })
   })

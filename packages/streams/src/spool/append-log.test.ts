@@ -164,7 +164,7 @@ test('[P-098] while the volume cannot be written every append is refused; then i
   } finally {
     limitFiles('unlimited')
   }
-  await vi.waitFor(() => expect(log.writable).toBe(true), { timeout: 3_000 }) // without an append
+  await vi.waitFor(() => expect(log.writable).toBe(true), { timeout: 10_000 }) // without an append
   expect(await log.append('zone', payload)).toBe(4)
   expect(await everything(log)).toEqual(upTo(4))
   await log.close()

@@ -90,7 +90,7 @@ test('[P-098] Redis away: evidence is taken, waits, and is drained without a res
   expect(spool.health().unsent).toBe(50)
   expect(spool.writable()).toBe(true)
   await redis.config('SET', 'maxmemory', '0')
-  await vi.waitFor(async () => expect(await inStream()).toEqual(records(1, 60)), { timeout: 3_000 })
+  await vi.waitFor(async () => expect(await inStream()).toEqual(records(1, 60)), { timeout: 10_000 })
 })
 
 test('[P-094] what was not sent when the process ended is sent by the next one, under the same name and numbers', async () => {
