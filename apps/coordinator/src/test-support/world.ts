@@ -14,7 +14,16 @@ import {
   zoneIssuer,
 } from '@caracal/core'
 import { freshDatabaseUrl } from '@caracal/harness'
-import { createApplication, createResource, createZone, type Database, insertZoneKey, migrateUp, openDatabase } from '@caracal/postgres'
+import {
+  bumpConfigVersion,
+  createApplication,
+  createResource,
+  createZone,
+  type Database,
+  insertZoneKey,
+  migrateUp,
+  openDatabase,
+} from '@caracal/postgres'
 import { createLogger, type RunningService } from '@caracal/service'
 import { openStreams, type Streams } from '@caracal/streams'
 import { coordinatorConfiguration, startCoordinator } from '../index.ts'
@@ -135,6 +144,8 @@ export async function openWorld(kind: Database['kind'], environment: Readonly<Re
         }
         members.resources[name] = established(await createResource(database.query, row, clock.now))
       }
+      // The service may have loaded the zone while it was still empty: whoever did learns that there is more.
+      await bumpConfigVersion(database.query, zone.id)
       const issuer = zoneIssuer(ISSUER_URL, zone.id)
       return {
         id: zone.id,
