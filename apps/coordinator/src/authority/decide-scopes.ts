@@ -1,24 +1,18 @@
+import type { Application, CompiledPolicies, MintInput, Resource, Scope, UnixMillis } from '@caracal/core'
 import {
-  type Application,
-  type CompiledPolicies,
-  type DecisionFacts,
-  type Delegation,
-  decide,
-  type Resource,
-  type Scope,
-  type Session,
-  type ZoneSnapshot,
-} from '@caracal/core'
-import { delegationCeilings, narrow } from '@caracal/enforcement'
+  type Authority,
+  boundLifetime,
+  decideForAll,
+  delegationCeilings,
+  narrow,
+  principalFacts,
+  type StandsOn,
+  standingFacts,
+  type ZoneState,
+} from '@caracal/enforcement'
 
-/** Who would mint: an application in its session, through a chain of delegations (root → leaf; empty = by its own right). */
-export type Minter = {
-  readonly application: Application
-  readonly session: Session
-  readonly chain: readonly Delegation[]
-  /** Who offered each link, in the session it came from. */
-  readonly delegators: readonly { readonly application: Application; readonly session: Session }[]
-}
+/** Who would mint: an application in its session, with what that stands on. */
+export type Minter = { readonly application: Application; readonly stands: StandsOn; readonly authority: Authority }
 
 /** One scope that a mint would grant, or ask a human about. */
 export type HeldScope = {
@@ -30,56 +24,34 @@ export type HeldScope = {
 }
 
 /**
- * What of a resource a mint would grant now: declared ∩ every delegation, by the function that mints, then what policy says to the
- * application and to every delegator. A deny of any of them is a deny, a hold of any of them a hold.
+ * What of a resource a mint with nothing but the resource, the session and the delegation named would grant now: declared ∩ every
+ * delegation, then what policy says to the application and to every delegator, each by the function that mints (P-036). A rule whose
+ * limits no mint here can meet grants nothing.
  */
 export function decideScopes(
   policies: CompiledPolicies | null,
-  zone: ZoneSnapshot,
+  zone: ZoneState,
   resource: Resource,
-  minter: Minter,
+  { application, stands, authority }: Minter,
+  now: UnixMillis,
 ): readonly HeldScope[] {
-  const narrowed = narrow(null, resource.scopes, delegationCeilings(minter.chain, resource.id))
+  const narrowed = narrow(null, resource.scopes, delegationCeilings(stands.chain, resource.id))
   if (!narrowed.ok) return []
-  return [...narrowed.value.scopes].sort().flatMap((scope) => {
-    const decisions = mintFacts(zone, resource, minter, scope).map((facts) => decide(policies, { ...facts, phase: 'mint' }))
-    if (decisions.some((one) => one.effect === 'deny')) return []
-    return {
-      scope,
-      effect: decisions.some((one) => one.effect === 'hold') ? ('hold' as const) : ('allow' as const),
-      deferred: decisions.some((one) => one.effect === 'allow' && one.deferred),
-      rules: [...new Set(decisions.flatMap((one) => one.rules))].sort(),
-    }
-  })
-}
-
-/** The facts for the application, then for each delegator in its own session. */
-function mintFacts(
-  zone: ZoneSnapshot,
-  resource: Resource,
-  { application, session, chain, delegators }: Minter,
-  scope: Scope,
-): DecisionFacts[] {
-  const shared = {
-    zone: { id: zone.id, name: zone.name, labels: zone.labels },
-    resource: { id: resource.id, name: resource.name, identifier: resource.identifier, kind: resource.kind },
-    scope,
+  const seconds = Math.floor(now / 1000)
+  if (!boundLifetime(undefined, resource.mandateLife, stands.bounds, seconds).ok) return []
+  const principals = principalFacts(authority, (id) => zone.applications.get(id))
+  const facts: Omit<MintInput, 'scope'> = {
+    ...standingFacts(authority),
+    phase: 'mint',
+    zone: zone.snapshot,
+    application,
+    resource,
     mandate: { ttl: resource.mandateLife, once: resource.once, senderConstrained: false },
   }
-  return [
-    { ...shared, ...whoFacts(application, session), ...(chain.length > 0 ? { delegation: { depth: chain.length } } : {}) },
-    ...delegators.map((one, depth) => ({
-      ...shared,
-      ...whoFacts(one.application, one.session),
-      ...(depth > 0 ? { delegation: { depth } } : {}),
-    })),
-  ]
-}
-
-function whoFacts({ id, name, labels }: Application, session: Session): Pick<DecisionFacts, 'application' | 'session' | 'subject'> {
-  return {
-    application: { id, name, labels },
-    session: { id: session.id, kind: session.kind, labels: session.labels, depth: session.lineage.length },
-    ...(session.subject === null ? {} : { subject: { id: session.subject, issuer: '', claims: {} } }),
-  }
+  return [...narrowed.value.scopes].sort().flatMap((scope) => {
+    const decision = decideForAll(policies, { ...facts, scope }, principals)
+    if (decision.effect === 'deny' || decision.limits.senderConstrained === true) return []
+    const { effect, rules } = decision
+    return { scope, effect, deferred: decision.effect === 'allow' && decision.deferred, rules: [...rules].sort() }
+  })
 }

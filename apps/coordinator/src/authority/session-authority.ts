@@ -1,5 +1,4 @@
 import {
-  type Application,
   type Delegation,
   type DelegationId,
   ok,
@@ -10,11 +9,9 @@ import {
   type Session,
   type UnixMillis,
 } from '@caracal/core'
-import { joinLineage, type ZoneState } from '@caracal/enforcement'
+import { authorityOf, standOn, type ZoneState } from '@caracal/enforcement'
 import { findDelegations, findSessions, listDelegations, type Queryable } from '@caracal/postgres'
-import { standingChain } from '../delegations/chain.ts'
 import type { CoordinatorDesk } from '../desk.ts'
-import { standing } from '../sessions/standing.ts'
 import { decideScopes, type HeldScope, type Minter } from './decide-scopes.ts'
 
 export type ResourceAuthority = { readonly resource: ResourceId; readonly identifier: string; readonly scopes: readonly HeldScope[] }
@@ -75,7 +72,7 @@ async function wayOf(
     .map((resource) => ({
       resource: resource.id,
       identifier: resource.identifier,
-      scopes: decideScopes(policies, zone.snapshot, resource, minter.value),
+      scopes: decideScopes(policies, zone, resource, minter.value, desk.clock()),
     }))
     .filter(({ scopes }) => scopes.length > 0)
   return { delegation: id, until: minter.value.until, reason: null, resources }
@@ -90,29 +87,18 @@ async function findMinter(
   chain: readonly Delegation[],
   delegation: Delegation | undefined,
 ): Promise<Result<Minter & { readonly until: UnixMillis }>> {
-  const now = clock()
-  const joined = joinLineage({
-    session,
-    delegation: delegation && { lineage: delegation.lineage, fromLineage: chain.flatMap((link) => link.fromLineage) },
-  })
-  if (!joined.ok) return joined
-  const application = zone.applications.get(session.application)
-  if (application === undefined) return refuse('lineage_revoked')
-  const rows = new Map((await findSessions(db, session.zone, session.lineage)).map((one) => [one.id, one]))
-  const alive = standing(
-    session.lineage.flatMap((id) => rows.get(id) ?? []),
-    now,
+  const caller = session.application
+  const application = zone.applications.get(caller)
+  const isRevoked = (ids: readonly string[]) => view.isRevoked(ids) !== null
+  if (application === undefined || isRevoked([zone.snapshot.id, caller])) return refuse('lineage_revoked')
+  const above = new Set([...session.lineage, ...chain.flatMap((link) => [link.from, ...link.fromLineage])])
+  const sessions = new Map((await findSessions(db, session.zone, [...above])).map((one) => [one.id, one]))
+  const delegations = new Map(chain.map((link) => [link.id, link]))
+  const stands = standOn(
+    { caller, session, delegation, sessions, delegations, parent: undefined },
+    { now: clock(), isRevoked, knows: (id) => zone.applications.has(id) },
   )
-  if (!alive.ok) return alive
-  const stands = await standingChain(db, session.zone, chain, now)
   if (!stands.ok) return stands
-  const delegators: { application: Application; session: Session }[] = []
-  for (const from of stands.value.delegators) {
-    const found = zone.applications.get(from.application)
-    if (found === undefined) return refuse('delegation_not_usable')
-    delegators.push({ application: found, session: from })
-  }
-  const ids = [zone.snapshot.id, application.id, ...delegators.map((one) => one.application.id), ...joined.value.ses, ...joined.value.dlg]
-  if (view.isRevoked(ids) !== null) return refuse('lineage_revoked')
-  return ok({ application, session, chain, delegators, until: Math.min(alive.value, stands.value.end) })
+  const until = Math.round(Math.min(...stands.value.bounds.map(({ end }) => end * 1000)))
+  return ok({ application, stands: stands.value, authority: authorityOf(caller, stands.value, undefined), until })
 }

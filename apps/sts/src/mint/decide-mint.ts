@@ -1,18 +1,6 @@
-import {
-  type Decision,
-  type DecisionFacts,
-  decide,
-  formatScopes,
-  ok,
-  type Result,
-  type RuleLimits,
-  refuse,
-  type Scope,
-  type Session,
-} from '@caracal/core'
-import type { Narrowed } from '@caracal/enforcement'
+import { type Decision, formatScopes, type MintInput, ok, type Result, type RuleLimits, refuse, type Scope } from '@caracal/core'
+import { decideForAll, type Narrowed, principalFacts, standingFacts } from '@caracal/enforcement'
 import type { AuthenticatedClient } from '../client/authenticate-client.ts'
-import type { ZoneState } from '../zones/zone-state.ts'
 import type { LoadedLineage } from './load-lineage.ts'
 import type { Target } from './resolve-resource.ts'
 import type { TokenRequest } from './token-request.ts'
@@ -38,7 +26,7 @@ type At = {
 }
 
 /**
- * Step 7, phase `mint`: policy for the caller and for every Application that delegated, for each scope. A scope that was named
+ * Step 7, phase `mint`: policy for the caller and for everybody on whose authority it acts, for each scope. A scope that was named
  * must be allowed; when none was, those that are allowed are granted. A hold of something named waits for a human.
  */
 export function decideMint(_desk: unknown, at: At): Result<{ readonly granted: Granted }> {
@@ -50,23 +38,18 @@ export function decideMint(_desk: unknown, at: At): Result<{ readonly granted: G
   const held: { scope: Scope; rules: readonly string[] }[] = []
   let refused: { readonly scope: Scope; readonly decision: Extract<Decision, { effect: 'deny' }> } | undefined
 
+  const facts = factsOf(at)
+  const principals = principalFacts(at.lineage.authority, (id) => at.client.zone.clients.get(id)?.application)
   for (const scope of at.asked.scopes) {
-    const facts = decisionFacts(at, scope)
-    if (facts === undefined) return refuse('delegation_not_usable')
-    const decisions = facts.map((one) => decide(policies.value, { ...one, phase: 'mint' }))
-    const denied = decisions.find((one) => one.effect === 'deny')
-    if (denied !== undefined) {
-      if (at.asked.explicit) return denial(at, scope, denied)
-      refused ??= { scope, decision: denied }
+    const decision = decideForAll(policies.value, { ...facts, scope }, principals)
+    if (decision.effect === 'deny') {
+      if (at.asked.explicit) return denial(at, scope, decision)
+      refused ??= { scope, decision }
       continue
     }
-    for (const decision of decisions) {
-      if (decision.effect === 'deny') continue
-      limits.push(decision.limits)
-      for (const rule of decision.rules) rules.add(rule)
-    }
-    const holding = decisions.filter((one) => one.effect === 'hold')
-    if (holding.length > 0) held.push({ scope, rules: holding.flatMap((one) => one.rules) })
+    limits.push(decision.limits)
+    for (const rule of decision.rules) rules.add(rule)
+    if (decision.effect === 'hold') held.push({ scope, rules: decision.rules })
     else granted.add(scope)
   }
 
@@ -92,51 +75,20 @@ function denial(at: At, scope: Scope, decision: Extract<Decision, { effect: 'den
   )
 }
 
-/**
- * The facts for the caller, then for each delegator in its own session: authority is what all of them have. Undefined when a delegator
- * is gone since its delegation was looked at.
- */
-function decisionFacts(at: At, scope: Scope): DecisionFacts[] | undefined {
-  const { zone } = at.client
-  const shared = {
-    zone: { id: zone.snapshot.id, name: zone.snapshot.name, labels: zone.snapshot.labels },
-    resource: resourceFacts(at.target, zone),
-    scope,
+/** What of the facts does not depend on the scope. */
+function factsOf(at: At): Omit<MintInput, 'scope'> {
+  const { application, zone } = at.client
+  return {
+    ...standingFacts(at.lineage.authority),
+    phase: 'mint',
+    zone: zone.snapshot,
+    application,
+    resource: resourceFacts(at.target),
     mandate: { ttl: at.request.ttl ?? at.target.defaultLife, once: at.request.once || at.target.once, senderConstrained: false },
     ...(at.target.resource === undefined ? { builtIn: true as const } : {}),
   }
-  const own = at.client.application
-  const facts: DecisionFacts[] = [
-    {
-      ...shared,
-      application: { id: own.id, name: own.name, labels: own.labels },
-      ...sessionFacts(at.lineage.session),
-      ...(at.lineage.chain.length > 0 ? { delegation: { depth: at.lineage.chain.length } } : {}),
-    },
-  ]
-  for (const [depth, { application, session }] of at.lineage.delegators.entries()) {
-    const delegator = zone.clients.get(application)?.application
-    if (delegator === undefined) return undefined
-    facts.push({
-      ...shared,
-      application: { id: delegator.id, name: delegator.name, labels: delegator.labels },
-      ...sessionFacts(session),
-      ...(depth > 0 ? { delegation: { depth } } : {}),
-    })
-  }
-  return facts
 }
 
-function sessionFacts(session: Session | undefined): Pick<DecisionFacts, 'session' | 'subject'> {
-  if (session === undefined) return {}
-  return {
-    session: { id: session.id, kind: session.kind, labels: session.labels, depth: session.lineage.length },
-    ...(session.subject === null ? {} : { subject: { id: session.subject, issuer: '', claims: {} } }),
-  }
-}
-
-function resourceFacts({ resource, identifier }: Target, zone: ZoneState): DecisionFacts['resource'] {
-  return resource === undefined
-    ? { id: 'built-in', name: zone.snapshot.name, identifier, kind: 'built-in' }
-    : { id: resource.id, name: resource.name, identifier, kind: resource.kind }
+function resourceFacts({ resource, identifier }: Target): MintInput['resource'] {
+  return resource ?? { id: 'built-in', name: 'caracal', identifier, kind: 'built-in' }
 }

@@ -1,4 +1,4 @@
-import { type CallInput, type CompiledPolicies, type Decision, decide, decideTogether, ok, type Result, refuse } from '@caracal/core'
+import { type CallInput, type Decision, ok, type Result, refuse } from '@caracal/core'
 import { canonicalSegment } from '../operation/path-template.ts'
 import type { ZoneState } from '../replica/zone-state.ts'
 import { givingBack } from './giving-back.ts'
@@ -8,9 +8,9 @@ import {
   bindSender,
   callerFacts,
   checkMandateLineage,
+  decideAsAll,
   findApplication,
   type Has,
-  principalFacts,
   type Reservation,
   readAnew,
   requireConfiguration,
@@ -23,9 +23,6 @@ import { pipeline } from './pipeline.ts'
 
 type ResourceStart = Start & { readonly call: GovernedCall }
 type So<K extends Exclude<keyof CallFacts, 'call'>> = Has<K> & ResourceStart
-
-/** An Application that is gone can hand on nothing. */
-const UNKNOWN_PRINCIPAL: Decision = { effect: 'deny', reason: 'no_rule_allows', rules: [], failed: [], perCall: false }
 
 /** 2-model "Verify", after routing and before evidence. Each step adds what it established or refuses with a reason. */
 const steps = pipeline<ResourceStart>()
@@ -117,20 +114,13 @@ async function decideScope(
       bodyRead = true
       if (active() !== zone) continue
     }
-    const decision = decideForAll(policies, { ...so, zone }, callInput({ ...so, zone }, body))
+    const decision = decideAsAll(policies, { ...so, zone }, callInput({ ...so, zone }, body))
     if (!decision.perCall) {
       const decisions = zone.decisions.get(mandate) ?? new Map<string, Decision>()
       zone.decisions.set(mandate, decisions.set(match.scope, decision))
     }
     return ok({ zone, decision, callReads })
   }
-}
-
-/** The client's own decision, and that of everybody on whose authority it acts: it may do what all of them may. */
-function decideForAll(policies: CompiledPolicies | null, so: Has<'mandate' | 'zone'>, own: CallInput): Decision {
-  const { session: _session, delegation: _delegation, ...call } = own
-  const others = principalFacts(so).map((facts) => (facts === null ? UNKNOWN_PRINCIPAL : decide(policies, { ...call, ...facts })))
-  return decideTogether([decide(policies, own), ...others])
 }
 
 function checkLineageAgain(so: Has<'mandate' | 'resource'>): Result<object> {

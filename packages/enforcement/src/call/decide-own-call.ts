@@ -1,4 +1,4 @@
-import { decide, ok, type Result, refuse, type Scope } from '@caracal/core'
+import { ok, type Result, refuse, type Scope } from '@caracal/core'
 import { givingBack } from './giving-back.ts'
 import type { CallDependencies, CallFacts, CallVerdict, GovernedCall } from './governed-call.ts'
 import {
@@ -6,6 +6,7 @@ import {
   bindSender,
   callerFacts,
   checkMandateLineage,
+  decideAsAll,
   findApplication,
   type Has,
   type Reservation,
@@ -65,7 +66,7 @@ function holdScope({ call, mandate }: OwnStart & Has<'mandate'>): Result<object>
 function decideOwnScope(so: OwnStart & Has<'mandate' | 'zone' | 'application'>): Result<Pick<CallFacts, 'decision'>> {
   const { call, now, zone, application } = so
   if (zone.policy.kind === 'failed') return refuse('policy_unavailable')
-  const decision = decide(zone.policy.kind === 'active' ? zone.policy.compiled : null, {
+  const decision = decideAsAll(zone.policy.kind === 'active' ? zone.policy.compiled : null, so, {
     ...callerFacts(so),
     phase: 'call',
     application,

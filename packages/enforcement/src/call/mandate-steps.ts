@@ -1,4 +1,15 @@
-import { type CallInput, CLOCK_SKEW, type Decision, isId, ok, type Result, refuse, type UnixMillis, type UnixSeconds } from '@caracal/core'
+import {
+  type CallInput,
+  CLOCK_SKEW,
+  type CompiledPolicies,
+  type Decision,
+  ok,
+  type Result,
+  refuse,
+  type UnixMillis,
+  type UnixSeconds,
+} from '@caracal/core'
+import { decideForAll, principalFacts, standingFacts } from '../mint/authority.ts'
 import type { ZoneState } from '../replica/zone-state.ts'
 import type { CallDependencies, CallFacts, GovernedCall } from './governed-call.ts'
 
@@ -89,23 +100,20 @@ export function callerFacts({
   zone,
 }: Has<'mandate' | 'zone'>): Pick<CallInput, 'zone' | 'subject' | 'session' | 'delegation' | 'mandate'> {
   const { claims } = mandate
-  const leaf = claims.ses?.at(-1)
   return {
     zone: zone.snapshot,
-    ...(isId('subject', claims.sub) && claims.ctx?.subject !== undefined ? { subject: { id: claims.sub, ...claims.ctx.subject } } : {}),
-    ...(leaf !== undefined && claims.ctx?.session !== undefined ? { session: { id: leaf, ...claims.ctx.session } } : {}),
-    ...(claims.dlg === undefined ? {} : { delegation: { depth: claims.dlg.length } }),
+    ...standingFacts(claims),
     mandate: { ttl: claims.exp - claims.iat, once: claims.once === true, senderConstrained: claims.cnf !== undefined },
   }
 }
 
-/** What policy sees of everybody on whose authority the client acts; null for an Application that is not there any more. */
-export function principalFacts({ mandate, zone }: Has<'mandate' | 'zone'>) {
-  return (mandate.claims.ctx?.principals ?? []).map(({ application: id, session, depth }) => {
-    const application = zone.applications.get(id)
-    if (application === undefined) return null
-    return { application, ...(session === undefined ? {} : { session }), ...(depth > 0 ? { delegation: { depth } } : {}) }
-  })
+/** The client's decision and that of everybody on whose authority it acts, as the zone is now. */
+export function decideAsAll(policies: CompiledPolicies | null, { mandate, zone }: Has<'mandate' | 'zone'>, own: CallInput): Decision {
+  return decideForAll(
+    policies,
+    own,
+    principalFacts(mandate.claims, (id) => zone.applications.get(id)),
+  )
 }
 
 /** The effect, and the limits of the rules active now: they hold at use as they did at mint (P-030). */
