@@ -67,6 +67,12 @@ export function parseCidr(text: string): Cidr | null {
   return { base: address, bits: Number(bits) }
 }
 
+/** Whether `text` is an address in one of the ranges. */
+export function isWithin(text: string, ranges: readonly Cidr[]): boolean {
+  const address = parseAddress(text)
+  return address !== null && within(address, ranges)
+}
+
 /** Node's parser first: ipaddr.js also takes octal, hexadecimal and shortened IPv4. */
 function parseAddress(text: string): ipaddr.IPv4 | ipaddr.IPv6 | null {
   return isIP(text) === 0 ? null : ipaddr.parse(text)
