@@ -14,13 +14,13 @@ export type CallRequest = {
 }
 
 /**
- * Evidence of what was decided about a call. Null while no mandate is proven: such refusals are only counted (`noteEarlyRefusals`),
- * because anybody could name any zone.
+ * Evidence of what was decided about a call. Null for what is only counted (`noteEarlyRefusals`): while no mandate is proven, because
+ * anybody could name any zone, and above the rate of an Application, whose flood must not fill the log (P-095, P-169).
  */
 export function decisionEvent(verdict: CallVerdict, request: CallRequest): EventDraft | null {
   const { facts } = verdict
   const zone = facts.mandate?.claims.zone
-  if (zone === undefined) return null
+  if (zone === undefined || (verdict.decision === 'deny' && verdict.refusal.reason === 'rate_limited')) return null
   const type = verdict.decision === 'allow' ? 'call.allowed' : verdict.decision === 'hold' ? 'call.held' : 'call.refused'
   return {
     ...subjectOf(zone, facts, request),

@@ -1,4 +1,4 @@
-import { defineConfiguration, serviceSettings, setting, streamsSettings, type Values } from '@caracal/service'
+import { defineConfiguration, parseTrustedProxy, serviceSettings, setting, streamsSettings, type Values } from '@caracal/service'
 
 const settings = {
   ...serviceSettings(8081),
@@ -20,6 +20,19 @@ const settings = {
     default: 1024 ** 3,
   }),
   MAX_CONNECTIONS: setting.integer({ meaning: 'Open client connections at most.', min: 1, max: 1_000_000, default: 10_000 }),
+  APPLICATION_RATE: setting.integer({
+    meaning: 'Calls per second of one application at this replica, with a burst of as many; more are refused with 429. 0 = no limit.',
+    min: 0,
+    max: 1_000_000,
+    default: 1_000,
+  }),
+  UNPROVEN_RATE: setting.integer({
+    meaning:
+      'Calls per second from one source whose mandate does not hold, with a burst of as many; more are refused with 429 before any signature is checked. 0 = no limit.',
+    min: 0,
+    max: 1_000_000,
+    default: 1_000,
+  }),
   SPOOL_DIR: setting.string({ meaning: 'Directory of the evidence spool.', default: './spool' }),
   EVIDENCE: setting.oneOf(['write-ahead', 'async'], {
     meaning: 'What an effect waits for: fsync in the spool, or nothing (dev only).',
@@ -36,6 +49,8 @@ const settings = {
 /** The environment of the Gateway. */
 export const gatewayConfiguration = defineConfiguration(settings, (values) => {
   const problems: { name: string; rule: string }[] = []
+  if (values.TRUSTED_PROXIES.some((text) => parseTrustedProxy(text) === null))
+    problems.push({ name: 'TRUSTED_PROXIES', rule: 'must be addresses or CIDRs' })
   if (values.CARACAL_MODE !== 'dev' && values.EVIDENCE === 'async') problems.push({ name: 'EVIDENCE', rule: 'may be async in dev only' })
   return problems
 })

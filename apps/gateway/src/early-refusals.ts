@@ -12,11 +12,12 @@ import { presentedMandate } from './present-mandate.ts'
 export function noteEarlyRefusals(options: {
   readonly refusals: Pick<RefusalAggregator, 'note'>
   readonly knowsZone: (zone: ZoneId) => boolean
+  readonly sourceOf: (request: IncomingMessage) => string
 }): (request: IncomingMessage, reason: Reason) => void {
   return (request, reason) => {
     const zone = namedZone(request)
     const known = zone !== undefined && options.knowsZone(zone) ? zone : undefined
-    options.refusals.note({ source: request.socket.remoteAddress ?? 'unknown', reason, zone: known })
+    options.refusals.note({ source: options.sourceOf(request), reason, zone: known })
   }
 }
 

@@ -4,6 +4,7 @@ import { type CallDependencies, type CallFacts, type CallVerdict, decideCall } f
 import { type Logger, parseJsonBody, parseTraceparent } from '@caracal/service'
 import { EvidenceUnavailable, type EvidenceWriter } from '@caracal/streams'
 import { type CallRequest, decisionEvent, outcomeEvent, refusedLater } from './call-evidence.ts'
+import type { CallRates } from './call-rates.ts'
 import type { CredentialCache } from './credential-cache.ts'
 import { forward } from './forward.ts'
 import { headersForUpstream } from './header-hygiene.ts'
@@ -31,6 +32,9 @@ export type GatewayDesk = {
   /** Lower case; null when host routing is off. */
   readonly baseDomain: string | null
   readonly maxRequestBytes: number
+  readonly rates: CallRates
+  /** Address that a request comes from, behind configured proxies. */
+  readonly sourceOf: (request: IncomingMessage) => string
   /** Evidence of what is refused before a mandate is proven. */
   readonly noteEarly: (request: IncomingMessage, reason: Reason) => void
   /** Answers requests that name no resource: probes, version, 404. */
@@ -65,7 +69,10 @@ export function governCalls(desk: GatewayDesk): Handle {
     if (!declared.ok) return refuseWith(declared)
     const token = presentedMandate(request.rawHeaders)
     if (!token.ok) return refuseWith(token)
-    await new Call(desk, { request, response, requestId, began, target: routed.value as RoutedRequest }).run(token.value)
+    const source = desk.sourceOf(request)
+    const wait = desk.rates.beforeProof(source, token.value)
+    if (wait > 0) return refuseWith(refuse('rate_limited', undefined, { retry_after: Math.ceil(wait) }))
+    await new Call(desk, { source, request, response, requestId, began, target: routed.value as RoutedRequest }).run(token.value)
   }
 }
 
@@ -80,6 +87,7 @@ function answerRefusal(response: ServerResponse, refusal: Refusal, requestId: Re
 }
 
 type Incoming = {
+  readonly source: string
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly requestId: RequestId
@@ -136,7 +144,7 @@ class Call {
   }
 
   async #decide(token: string): Promise<CallVerdict | Refusal> {
-    const { request, requestId, target } = this.#in
+    const { request, requestId, target, source } = this.#in
     const [first] = target.references
     try {
       return await decideCall(
@@ -149,7 +157,7 @@ class Call {
           query: queryOf(target.query),
           headers: shownHeaders(request),
           body: (resource) => this.#readBody(resource),
-          peer: request.socket.remoteAddress ?? '',
+          peer: source,
         },
         this.#desk.calls,
       )
@@ -277,7 +285,8 @@ class Call {
     const event = decisionEvent(verdict, this.#shown())
     if (event === null) this.#desk.noteEarly(this.#in.request, verdict.refusal.reason)
     else this.#note(event)
-    const { approval, refusal, decision } = verdict
+    const { approval, refusal, decision, at } = verdict
+    if (at === 'verifyMandate' && refusal.reason !== 'keys_unavailable') this.#desk.rates.unproven(this.#in.source)
     this.#desk.metrics.requests.inc({ outcome: decision, reason: refusal.reason })
     const told = approval === undefined ? refusal : { ...refusal, data: { ...refusal.data, approval: { tier: approval.tier } } }
     this.#end(told, decision)

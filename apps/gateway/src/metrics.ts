@@ -12,6 +12,7 @@ export function gatewayMetrics(
     readonly live: () => number
     readonly upstreams: () => number
     readonly credentials: () => number
+    readonly rateBuckets: { readonly sources: () => number; readonly applications: () => number }
   },
 ) {
   const gauge = (name: string, help: string, value: () => number) => {
@@ -25,6 +26,10 @@ export function gatewayMetrics(
   gauge('caracal_gateway_live_calls', 'Forwarded calls in flight.', now.live)
   gauge('caracal_gateway_upstreams', 'Upstreams with a connection pool.', now.upstreams)
   gauge('caracal_gateway_credentials', 'Upstream credentials in memory.', now.credentials)
+  metrics.gauge('caracal_gateway_rate_buckets', 'Sources and applications whose calls are counted for a limit.', ['kind'], (own) => {
+    own.set({ kind: 'source' }, now.rateBuckets.sources())
+    own.set({ kind: 'application' }, now.rateBuckets.applications())
+  })
   return {
     requests: metrics.counter('caracal_gateway_requests_total', 'Calls by how they were decided and why.', ['outcome', 'reason']),
     overheadSeconds: metrics.histogram(

@@ -10,6 +10,7 @@ import {
   createLogger,
   createMetrics,
   createProbes,
+  createSourceOf,
   gracefulStop,
   type Logger,
   listen,
@@ -21,6 +22,7 @@ import {
   validNow,
 } from '@caracal/service'
 import { openEvidenceWriter, type Streams, startRefusalAggregator } from '@caracal/streams'
+import { callRates } from './call-rates.ts'
 import type { GatewayConfiguration } from './configuration.ts'
 import { CredentialCache } from './credential-cache.ts'
 import { noteEarlyRefusals } from './early-refusals.ts'
@@ -80,6 +82,8 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
   const pools = new UpstreamPools({ guard })
   onStop('upstreams', () => pools.close())
   const credentials = new CredentialCache(sts)
+  const rates = callRates({ perApplication: config.APPLICATION_RATE, unprovenPerSource: config.UNPROVEN_RATE, verifier })
+  const sourceOf = createSourceOf(config.TRUSTED_PROXIES)
   const metrics = createMetrics({ service: 'gateway', version, mode: config.CARACAL_MODE })
   const own = gatewayMetrics(metrics, {
     zones: () => state.zones().length,
@@ -90,6 +94,7 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
     live: () => live.size,
     upstreams: () => pools.size(),
     credentials: () => credentials.size,
+    rateBuckets: rates,
   })
   if (config.EVIDENCE === 'async') metrics.insecureSetting('EVIDENCE')
 
@@ -107,7 +112,7 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
   })
   const server = createGatewayServer({
     handle: governCalls({
-      calls: { state, view, verifier, claim: streams.claim, release: streams.release, refresh: follower.refresh },
+      calls: { state, view, verifier, claim: streams.claim, release: streams.release, refresh: follower.refresh, admit: rates.admit },
       evidence,
       credentials,
       pools,
@@ -117,7 +122,9 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
       clock: Date.now,
       baseDomain: config.GATEWAY_BASE_DOMAIN?.toLowerCase() ?? null,
       maxRequestBytes: config.MAX_REQUEST_BYTES,
-      noteEarly: noteEarlyRefusals({ refusals, knowsZone: (zone) => state.zone(zone) !== undefined }),
+      rates,
+      sourceOf,
+      noteEarly: noteEarlyRefusals({ refusals, knowsZone: (zone) => state.zone(zone) !== undefined, sourceOf }),
       ownRoutes: ownRoutes(probes, version),
     }),
     onError: (error, requestId) => logger.error({ err: error, requestId }, 'a call failed in the Gateway'),

@@ -11,6 +11,7 @@ import {
   decideAsAll,
   findApplication,
   type Has,
+  limitRate,
   type Reservation,
   readAnew,
   requireConfiguration,
@@ -34,6 +35,7 @@ const steps = pipeline<ResourceStart>()
   .step(findApplication)
   .step(checkLineage)
   .step(requireFreshView)
+  .step(limitRate)
   .step(reserveOnce)
   .step(matchOperation)
   .step(holdScope)

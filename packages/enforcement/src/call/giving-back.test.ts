@@ -58,7 +58,7 @@ describe('no failure becomes permission [P-076]', () => {
     throw new Error('broken')
   }
   it.each<[string, (w: CallWorld) => CallDependencies]>([
-    ['the verifier', (w) => ({ ...w.dependencies, verifier: { verify: boom, cached: () => 0 } })],
+    ['the verifier', (w) => ({ ...w.dependencies, verifier: { verify: boom, knows: () => false, cached: () => 0 } })],
     ['the revocation view', (w) => ({ ...w.dependencies, view: Object.assign(Object.create(w.view), { isRevoked: boom }) })],
     ['its freshness', (w) => ({ ...w.dependencies, view: Object.assign(Object.create(w.view), { isRevoked: () => null, unfit: boom }) })],
     ['the state', (w) => ({ ...w.dependencies, state: Object.assign(Object.create(w.state), { standing: boom }) })],

@@ -1,5 +1,6 @@
 import type {
   Application,
+  ApplicationId,
   Clock,
   Decision,
   Refusal,
@@ -48,6 +49,8 @@ export type CallDependencies = {
   /** Reads a zone anew because something in it is not known; see `ConfigurationFollower.refresh`. */
   readonly refresh?: ((zone: ZoneId) => Promise<void>) | undefined
   readonly clock?: Clock | undefined
+  /** Seconds that this Application has to wait before its next call; 0 = go ahead, and it counts. Asked once per call (P-067). */
+  readonly admit?: ((application: ApplicationId) => number) | undefined
 }
 
 /** What the steps establish, in this order. A refusal comes with what was established before it. */

@@ -10,6 +10,7 @@ import {
   type UnixSeconds,
 } from '@caracal/core'
 import { decideForAll, principalFacts, standingFacts } from '../mint/authority.ts'
+import { StoreUnavailable } from '@caracal/streams'
 import type { ZoneState } from '../replica/zone-state.ts'
 import type { CallDependencies, CallFacts, GovernedCall } from './governed-call.ts'
 
@@ -64,6 +65,12 @@ export async function findApplication({
   return application === undefined ? refuse('invalid_token', 'client_id') : ok({ application })
 }
 
+/** Once per call, after everything that says whose call it is and before anything that has an effect (P-066, P-067). */
+export function limitRate({ mandate, with: { admit } }: Has<'mandate'>): Result<object> {
+  const wait = admit?.(mandate.claims.client_id) ?? 0
+  return wait > 0 ? refuse('rate_limited', undefined, { retry_after: Math.ceil(wait) }) : ok({})
+}
+
 /** A view that cannot vouch is a 503, never a 401 and never served (P-056). */
 export function requireFreshView({ with: { view } }: Start): Result<object> {
   const unfit = view.unfit()
@@ -77,8 +84,9 @@ export async function reserve({ call, mandate, now, with: { claim } }: Has<'mand
   try {
     const got = await claim(key, call.requestId, Math.ceil(exp - now / 1000) + CLOCK_SKEW)
     return got ? ok({ reserved: key }) : refuse('token_replayed')
-  } catch {
-    return refuse('store_unavailable')
+  } catch (error) {
+    // Why it could not be claimed is said as it is: a full store is no policy (P-174).
+    return refuse(error instanceof StoreUnavailable ? error.reason : 'store_unavailable')
   }
 }
 

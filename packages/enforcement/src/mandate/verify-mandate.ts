@@ -23,11 +23,13 @@ export type Mandate = {
   readonly revocable: readonly string[]
 }
 
-export type MandateRefusal = 'invalid_token' | 'token_expired' | 'keys_unavailable'
+export type MandateRefusal = 'invalid_token' | 'token_expired' | 'token_not_yet_valid' | 'keys_unavailable'
 
 export type MandateVerifier = {
   /** Verifies at `now`, from memory when the same token was verified before with the same keys. */
   readonly verify: (token: string, now: UnixSeconds) => Promise<Result<Mandate, MandateRefusal>>
+  /** Whether this very token was verified before and is still held: it costs no signature to know it again. */
+  readonly knows: (token: string) => boolean
   /** Verified tokens held at the moment. */
   readonly cached: () => number
 }
@@ -98,6 +100,7 @@ export function mandateVerifier(options: VerifierOptions): MandateVerifier {
       remember(digest, mandate, keyring.value)
       return ok(mandate)
     },
+    knows: (token) => token.length <= MAX_TOKEN_LENGTH && cache.has(hash('sha256', token, 'base64url')),
     cached: () => cache.size,
   }
 }
