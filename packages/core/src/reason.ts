@@ -108,6 +108,12 @@ const entries = {
     fix: 'Get a new mandate at the token endpoint.',
   },
   token_expired: { status: 401, title: 'The mandate has expired', oauth: 'invalid_token', fix: 'Get a new mandate at the token endpoint.' },
+  token_not_yet_valid: {
+    status: 401,
+    title: 'The mandate begins in the future',
+    oauth: 'invalid_token',
+    fix: 'The clocks of the STS and of this replica differ by more than a minute: an operator has to set them right.',
+  },
   token_revoked: { status: 401, title: 'The mandate or something it stands on is revoked', oauth: 'invalid_token' },
   token_replayed: {
     status: 401,
@@ -147,6 +153,8 @@ const entries = {
   policy_unavailable: { status: 503, title: 'The active policy could not be loaded', oauth: 'temporarily_unavailable', retryAfter: 1 },
   keys_unavailable: { status: 503, title: 'The zone has no usable signing key', oauth: 'temporarily_unavailable', retryAfter: 1 },
   store_unavailable: { status: 503, title: 'A store does not answer', oauth: 'temporarily_unavailable', retryAfter: 1 },
+  store_full: { status: 503, title: 'A store has no room for a change', oauth: 'temporarily_unavailable', retryAfter: 5 },
+  store_read_only: { status: 503, title: 'A store takes no changes', oauth: 'temporarily_unavailable', retryAfter: 5 },
   sts_unavailable: { status: 503, title: 'The STS does not answer', oauth: 'temporarily_unavailable', retryAfter: 1 },
   schema_incompatible: {
     status: 503,

@@ -88,6 +88,9 @@ async function verified(token: string, keys: JWTVerifyGetKey, options: VerifierO
       clockTolerance: SKEW_SECONDS,
       currentDate: new Date(now),
     })
+    // As at the Gateway: a mandate may begin up to a minute ahead of this clock, and never outlives its end.
+    if ((payload.iat ?? 0) > now / 1000 + SKEW_SECONDS) throw notYetValid()
+    if ((payload.exp ?? 0) <= now / 1000) throw refusal(401, 'token_expired', 'the mandate has expired')
     const text = (name: string): string => {
       const value = payload[name]
       if (typeof value !== 'string') throw refusal(401, 'invalid_token', `the claim ${name} is not a string`)
@@ -115,11 +118,16 @@ async function verified(token: string, keys: JWTVerifyGetKey, options: VerifierO
   } catch (error) {
     if (error instanceof CaracalError) throw error
     if (error instanceof errors.JWTExpired) throw refusal(401, 'token_expired', 'the mandate has expired', error)
+    if (error instanceof errors.JWTClaimValidationFailed && (error.claim === 'nbf' || error.claim === 'iat')) throw notYetValid(error)
     if (error instanceof errors.JWKSTimeout || (error instanceof TypeError && error.message.includes('fetch'))) {
       throw refusal(503, 'keys_unavailable', 'the keys of the issuer cannot be fetched', error)
     }
     throw refusal(401, 'invalid_token', 'the mandate is not valid', error)
   }
+}
+
+function notYetValid(cause?: unknown): CaracalError {
+  return refusal(401, 'token_not_yet_valid', 'the mandate begins in the future: a clock is wrong by more than a minute', cause)
 }
 
 function refusal(status: number, code: string, message: string, cause?: unknown): CaracalError {

@@ -1,20 +1,27 @@
 import { createServer } from 'node:net'
 import { openDatabase } from '@caracal/postgres'
-import { EvidenceUnavailable } from '@caracal/streams'
+import { EvidenceUnavailable, StoreUnavailable } from '@caracal/streams'
 import { describe, expect, it } from 'vitest'
 import { infrastructureReason } from './index.ts'
 
 const coded = (code: string, message = 'x') => Object.assign(new Error(message), { code })
 
-describe('what is thrown', () => {
+describe('[P-174] what is thrown', () => {
   it.each([
     ['a refused connection', coded('ECONNREFUSED'), 'store_unavailable'],
     ['several refused connections', new AggregateError([coded('ECONNREFUSED'), coded('ECONNREFUSED')]), 'store_unavailable'],
     ['a server that shuts down', coded('57P01'), 'store_unavailable'],
-    ['a full disk', coded('53100'), 'store_unavailable'],
-    ['a read-only server', coded('25006'), 'store_unavailable'],
+    ['a full disk', coded('53100'), 'store_full'],
+    ['a read-only server', coded('25006'), 'store_read_only'],
     ['a statement that took too long', coded('57014'), 'store_unavailable'],
-    ['a full Redis', new Error('OOM command not allowed when used memory > maxmemory'), 'store_unavailable'],
+    ['a full Redis', new Error('OOM command not allowed when used memory > maxmemory'), 'store_full'],
+    ['a Redis that is a replica', new Error("READONLY You can't write against a read only replica."), 'store_read_only'],
+    [
+      'a transaction that a full Redis refused',
+      Object.assign(new Error('EXECABORT Transaction discarded'), { previousErrors: [new Error('OOM command not allowed')] }),
+      'store_full',
+    ],
+    ['a full stream store', new StoreUnavailable('x', { cause: new Error('OOM command not allowed') }), 'store_full'],
     ['a wrapped error', new Error('outer', { cause: coded('ECONNRESET') }), 'store_unavailable'],
     ['evidence that cannot be kept', new EvidenceUnavailable('full'), 'evidence_unavailable'],
     ['a unique violation', coded('23505'), undefined],

@@ -36,7 +36,7 @@ export function consumeEvidence(
     consumer: options.consumer,
     batch: options.batch,
     handle: (messages) => ingestBatch(ingest, messages),
-    isOutage: (error) => isDatabaseOutage(error) || infrastructureReason(error) === 'store_unavailable',
+    isOutage: (error) => isDatabaseOutage(error) || infrastructureReason(error) !== undefined,
   })
 }
 

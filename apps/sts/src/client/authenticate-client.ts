@@ -1,6 +1,6 @@
 import { type Application, type ApplicationId, type Clock, isId, ok, type Result, refuse } from '@caracal/core'
 import type { RevocationView } from '@caracal/enforcement'
-import type { FailureThrottle } from '@caracal/service'
+import { type FailureThrottle, infrastructureReason } from '@caracal/service'
 import type { Streams } from '@caracal/streams'
 import type { ZoneState } from '../zones/zone-state.ts'
 import type { Zones } from '../zones/zones.ts'
@@ -53,8 +53,8 @@ export async function authenticateClient(
     const ttl = Math.ceil(expiresAt - desk.clock() / 1000) + REPLAY_MARGIN
     try {
       if (!(await desk.streams.claim(`assertion:${proven.application.id}:${jti}`, owner, ttl))) return refuse('assertion_replayed')
-    } catch {
-      return refuse('store_unavailable')
+    } catch (error) {
+      return refuse(infrastructureReason(error) ?? 'store_unavailable')
     }
   }
   return ok({ zone: proven.zone, application: proven.application, method: presented.method })

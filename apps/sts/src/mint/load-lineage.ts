@@ -1,5 +1,6 @@
 import { ok, type Result, refuse } from '@caracal/core'
 import { type Authority, authorityOf, type StandsOn, standOn } from '@caracal/enforcement'
+import { infrastructureReason } from '@caracal/service'
 import type { AuthenticatedClient } from '../client/authenticate-client.ts'
 import type { LineageRows } from '../zones/lineage-reader.ts'
 import type { MintDesk } from './mint-desk.ts'
@@ -28,8 +29,8 @@ export async function loadLineage(
         checked = check(desk, at, rows)
       }
       return checked
-    } catch {
-      return refuse('store_unavailable')
+    } catch (error) {
+      return refuse(infrastructureReason(error) ?? 'store_unavailable')
     }
   }
   return check(desk, at, rows)

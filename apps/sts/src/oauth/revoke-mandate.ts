@@ -1,6 +1,7 @@
 import { newId, ok, type Result, type Revocation, refuse } from '@caracal/core'
 import type { RevocationView } from '@caracal/enforcement'
 import { type Database, enqueue, type OutboxMessage, revoke } from '@caracal/postgres'
+import { infrastructureReason } from '@caracal/service'
 import type { EventDraft } from '@caracal/streams'
 import type { MintDesk } from '../mint/mint-desk.ts'
 import type { TokenCall } from '../mint/token-call.ts'
@@ -54,8 +55,8 @@ export async function revokeMandate(desk: RevocationDesk, call: TokenCall): Prom
       })
       await enqueue(tx, [event, { stream: 'caracal.revocations', aggregate: claims.jti, payload: JSON.stringify(message) }])
     })
-  } catch {
-    return refuse('store_unavailable')
+  } catch (error) {
+    return refuse(infrastructureReason(error) ?? 'store_unavailable')
   }
   desk.view.apply(message)
   return ok(undefined)

@@ -66,10 +66,13 @@ const optional: Readonly<Record<string, (value: unknown) => boolean>> = {
  * Whether the mandate is in force at `now`. `nbf` and `iat` may lie up to 60 s ahead of this clock (P-014); `exp` gets no
  * leeway, because a mandate never outlives what it stands on (P-001). A life over 900 s is not one of ours.
  */
-export function checkTimes(claims: MandateClaims, now: UnixSeconds): Result<MandateClaims, 'invalid_token' | 'token_expired'> {
+export function checkTimes(
+  claims: MandateClaims,
+  now: UnixSeconds,
+): Result<MandateClaims, 'invalid_token' | 'token_expired' | 'token_not_yet_valid'> {
   if (claims.exp <= claims.iat || claims.exp - claims.iat > MAX_MANDATE_LIFE) return refuse('invalid_token', 'exp')
-  if (claims.iat > now + CLOCK_SKEW) return refuse('invalid_token', 'iat')
-  if (claims.nbf > now + CLOCK_SKEW) return refuse('invalid_token', 'nbf')
+  if (claims.iat > now + CLOCK_SKEW) return refuse('token_not_yet_valid', 'iat')
+  if (claims.nbf > now + CLOCK_SKEW) return refuse('token_not_yet_valid', 'nbf')
   if (claims.exp <= now) return refuse('token_expired')
   return ok(claims)
 }
