@@ -108,6 +108,7 @@ export async function startApi(config: ApiConfiguration, shared: ApiShared = {})
       onStop: stops,
       drainDelayMs: config.DRAIN_DELAY,
       trustedProxies: config.TRUSTED_PROXIES,
+      limits: { maxConnections: config.MAX_CONNECTIONS },
       resolveZone: async (text) => (isId('zone', text) ? ((await findZone(database.query, text))?.id ?? null) : null),
       checkReplies: config.CARACAL_MODE === 'dev',
     })

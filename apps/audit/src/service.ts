@@ -154,6 +154,7 @@ export async function startAudit(config: AuditConfiguration, shared: AuditShared
       onStop: stops,
       drainDelayMs: config.DRAIN_DELAY,
       trustedProxies: config.TRUSTED_PROXIES,
+      limits: { maxConnections: config.MAX_CONNECTIONS },
       checkReplies: config.CARACAL_MODE === 'dev',
     })
   } catch (error) {

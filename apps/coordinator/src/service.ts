@@ -178,6 +178,7 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
       onStop: stops,
       drainDelayMs: config.DRAIN_DELAY,
       trustedProxies: config.TRUSTED_PROXIES,
+      limits: { maxConnections: config.MAX_CONNECTIONS },
       checkReplies: config.CARACAL_MODE === 'dev',
     })
   } catch (error) {

@@ -19,7 +19,6 @@ const settings = {
     max: 1024 ** 3,
     default: 1024 ** 3,
   }),
-  MAX_CONNECTIONS: setting.integer({ meaning: 'Open client connections at most.', min: 1, max: 1_000_000, default: 10_000 }),
   APPLICATION_RATE: setting.integer({
     meaning: 'Calls per second of one application at this replica, with a burst of as many; more are refused with 429. 0 = no limit.',
     min: 0,

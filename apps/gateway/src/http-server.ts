@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse, S
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { newId, REASONS, type Refusal, type RequestId, refuse } from '@caracal/core'
-import { problem, type WireRefusal } from '@caracal/service'
+import { mayAnswer, problem, type WireRefusal } from '@caracal/service'
 import { lingerThenClose } from './linger.ts'
 import { FORWARDED_METHODS } from './request-form.ts'
 
@@ -94,8 +94,8 @@ function onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
     socket.destroy()
     return
   }
-  // A response in the middle of this connection cannot be interrupted by another one.
-  if (hasResponseBegun(socket)) {
+  // An earlier call of this connection that has no answer yet would take this one for its own.
+  if (!mayAnswer(socket)) {
     socket.destroy()
     return
   }
@@ -109,10 +109,6 @@ function onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
     default:
       writeRefusal(socket, refuse('invalid_request', 'the request is not HTTP/1.1'))
   }
-}
-
-function hasResponseBegun(socket: Duplex & { readonly _httpMessage?: ServerResponse | null }): boolean {
-  return socket._httpMessage?.headersSent === true
 }
 
 /** A whole refusal on a bare connection, which ends with it. */

@@ -14,6 +14,7 @@ import {
   gracefulStop,
   type Logger,
   listen,
+  observeConnections,
   ownStreams,
   type RunningService,
   type StopHook,
@@ -130,6 +131,7 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
     onError: (error, requestId) => logger.error({ err: error, requestId }, 'a call failed in the Gateway'),
     maxConnections: config.MAX_CONNECTIONS,
   })
+  observeConnections(metrics, server)
   const metricsListener = await startMetricsListener({
     service: 'gateway',
     host: config.HOST,

@@ -224,6 +224,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
       onStop: stops,
       drainDelayMs: config.DRAIN_DELAY,
       trustedProxies: config.TRUSTED_PROXIES,
+      limits: { maxConnections: config.MAX_CONNECTIONS },
       checkReplies: config.CARACAL_MODE === 'dev',
     })
   } catch (error) {

@@ -1,12 +1,12 @@
-import type { Socket } from 'node:net'
 import { newId, type Reason, type RequestId, refuse } from '@caracal/core'
 import helmet from '@fastify/helmet'
 import { SpanStatusCode } from '@opentelemetry/api'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
+import { answerBrokenRequest, answerOnSocket } from './broken-request.ts'
 import { infrastructureReason } from './infrastructure-error.ts'
+import { observeConnections } from './metrics.ts'
 import { createPathMethods } from './path-methods.ts'
 import type { Probes } from './probes.ts'
-import { problem } from './problem.ts'
 import { createRateLimiter } from './rate-limit.ts'
 import { MAX_BODY_BYTES } from './read-request.ts'
 import type { RouteRow } from './route.ts'
@@ -22,7 +22,7 @@ const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIO
 
 /** The fastify application behind a route table; it does not listen yet. */
 export async function createApp(options: ServiceOptions, probes: Probes, draining: AbortSignal): Promise<FastifyInstance> {
-  const { name: service, logger } = options
+  const { name: service, logger, limits = {} } = options
   const app = Fastify({
     logger: false,
     genReqId: () => newId('request'),
@@ -32,16 +32,28 @@ export async function createApp(options: ServiceOptions, probes: Probes, drainin
     // One spelling per route: no folding of case, slashes or trailing slashes (P-120).
     routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, ignoreDuplicateSlashes: false, maxParamLength: 512 },
     exposeHeadRoutes: true,
-    requestTimeout: 30_000,
+    requestTimeout: limits.requestTimeoutMs ?? 30_000,
     keepAliveTimeout: 65_000,
+    // A client that does not take its answer is dropped; whoever streams says something more often than this.
+    connectionTimeout: 120_000,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
-    http: { headersTimeout: 10_000, maxHeaderSize: 16_384 },
+    http: {
+      headersTimeout: limits.headersTimeoutMs ?? 5_000,
+      maxHeaderSize: 16_384,
+      // How late a time limit may be noticed: the default is half a minute.
+      connectionsCheckingInterval: Math.min(1_000, limits.headersTimeoutMs ?? 1_000),
+    },
     clientErrorHandler: (error, socket) => answerBrokenRequest(error, socket, service),
     frameworkErrors: (_error, request, reply) => {
       sendRefusal(request, reply, refuse('malformed_path'), undefined, { service, requestId: request.id as RequestId })
     },
   })
+  // More would be dropped silently, a second credential among them; the size limit is the limit.
+  app.server.maxHeadersCount = 0
+  app.server.maxConnections = limits.maxConnections ?? 10_000
+  app.server.on('connect', (_request, socket) => answerOnSocket(socket, service, 'method_not_allowed'))
+  observeConnections(options.metrics, app.server)
   const methodsOf = createPathMethods([...options.routes, ...SERVICE_PATHS.map((path) => ({ method: 'GET' as const, path }))])
   const limiter = createRateLimiter(options.rates ?? {}, Date.now)
 
@@ -164,27 +176,6 @@ function reasonOf(error: FastifyError, options: ServiceOptions): Reason {
     default:
       return options.reasonOf?.(error) ?? infrastructureReason(error) ?? 'internal_error'
   }
-}
-
-/** Bytes that are not HTTP, headers that are too large or too slow: answered on the bare socket. */
-function answerBrokenRequest(error: Error & { code?: string }, socket: Socket, service: string): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy()
-    return
-  }
-  const reason: Reason = error.code === 'HPE_HEADER_OVERFLOW' ? 'headers_too_large' : 'invalid_request'
-  const requestId = newId('request')
-  const wire = problem(refuse(reason), { service, requestId })
-  const headers = {
-    ...wire.headers,
-    'x-request-id': requestId,
-    'content-length': String(Buffer.byteLength(wire.body)),
-    connection: 'close',
-  }
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
-  socket.end(
-    `HTTP/1.1 ${wire.status} ${wire.status === 431 ? 'Request Header Fields Too Large' : 'Bad Request'}\r\n${lines.join('\r\n')}\r\n\r\n${wire.body}`,
-  )
 }
 
 function one(header: string | string[] | undefined): string | undefined {

@@ -2,6 +2,7 @@ export { type AddressClass, type Cidr, classifyAddress, isAddressAllowed, parseC
 export { createAdminAuthenticator, type DeploymentToken } from './admin-authenticator.ts'
 export { type Answer, answer, noContent, raw } from './answer.ts'
 export { type Authenticator, bearerToken, firstOf, type Presented } from './authenticator.ts'
+export { answerBrokenRequest, mayAnswer } from './broken-request.ts'
 export { etag, ifMatch, ifNoneMatch } from './conditional.ts'
 export { serviceSettings } from './configuration/common-settings.ts'
 export {
@@ -37,7 +38,7 @@ export { createInternalVerifier, type InternalVerifier } from './internal-call/v
 export { parseJsonBody } from './json-body.ts'
 export { type CursorBinding, type Cursors, createCursors, LIST_QUERY, ListOf, listReply } from './list.ts'
 export { createLogger, type Logger, type LoggerOptions, type LogLevel } from './logger.ts'
-export { createMetrics, type Metrics, observePool } from './metrics.ts'
+export { createMetrics, type Metrics, observeConnections, observePool } from './metrics.ts'
 export {
   type Address,
   addressOf,
@@ -56,7 +57,7 @@ export { createRateLimiter, type RateClass, type RateLimiter } from './rate-limi
 export { type Method, Problem, pathParameters, type Replies, type RouteInput, type RouteRequest, type RouteRow, route } from './route.ts'
 export { SERVICE_PATHS, type VersionInfo } from './service-routes.ts'
 export { createSourceOf, parseTrustedProxy, sourceGroup } from './source-address.ts'
-export { type RunningService, type ServiceOptions, startService } from './start-service.ts'
+export { type ConnectionLimits, type RunningService, type ServiceOptions, startService } from './start-service.ts'
 export { type OnStop, ownDatabase, ownStreams, schemaCheck } from './stores.ts'
 export { formatTraceparent, parseTraceparent, startServerSpan, type TraceContext } from './trace.ts'
 export {

@@ -35,6 +35,10 @@ export function answerProbe(path: string, probes: Probes): PlainAnswer | undefin
 
 export type MetricsListener = { readonly address: Address; readonly server: Server; close(): Promise<void> }
 
+const LIMITS = { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000, keepAliveTimeout: 65_000 } as const
+/** Scrapers and probes need few. */
+const MAX_CONNECTIONS = 1_000
+
 /**
  * The listener on METRICS_PORT: `/metrics`, `/livez`, `/health`, `/ready` and nothing else. The bearer is demanded for
  * `/metrics` exactly when one is configured; two may be valid during rotation.
@@ -62,7 +66,7 @@ export async function startMetricsListener(options: {
     const { body, contentType } = await options.metrics.text()
     return { status: 200, headers: { 'content-type': contentType }, body }
   }
-  const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000, keepAliveTimeout: 65_000 }, (request, response) => {
+  const server = createServer(LIMITS, (request, response) => {
     respond(request).then(
       (found) => write(response, found, request.method === 'HEAD'),
       (error: unknown) => {
@@ -72,6 +76,7 @@ export async function startMetricsListener(options: {
       },
     )
   })
+  server.maxConnections = MAX_CONNECTIONS
   const address = await listen(server, options.host, options.port)
   return {
     address,

@@ -1,3 +1,4 @@
+import type { Server } from 'node:net'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 
@@ -113,6 +114,22 @@ export function observePool(
     own.set({ state: 'waiting' }, pool.waiting)
   })
   metrics.gauge('caracal_db_pool_max', 'Most connections the pool opens.', [], (own) => own.set(database.pool().max))
+}
+
+/** `caracal_open_connections` of a listener. */
+export function observeConnections(metrics: Metrics, server: Pick<Server, 'getConnections'>): void {
+  metrics.gauge(
+    'caracal_open_connections',
+    'Client connections that are open.',
+    [],
+    (own) =>
+      new Promise((resolve) => {
+        server.getConnections((_error, count) => {
+          own.set(count ?? 0)
+          resolve()
+        })
+      }),
+  )
 }
 
 function demand(name: string, suffix: RegExp): void {

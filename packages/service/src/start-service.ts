@@ -12,6 +12,16 @@ import type { RateClass } from './rate-limit.ts'
 import type { RouteRow } from './route.ts'
 import type { VersionInfo } from './service-routes.ts'
 
+/** What a client may take of a listener (P-067). */
+export type ConnectionLimits = {
+  /** Open connections at most; 10 000. Further ones are dropped before they cost anything. */
+  readonly maxConnections?: number
+  /** Until the headers are complete. Milliseconds; 5 000. */
+  readonly headersTimeoutMs?: number
+  /** Until the whole request is there. Milliseconds; 30 000. */
+  readonly requestTimeoutMs?: number
+}
+
 export type ServiceOptions = {
   readonly name: string
   readonly version: VersionInfo
@@ -42,6 +52,7 @@ export type ServiceOptions = {
   /** What a thrown error of the app's own infrastructure is, when it is not known here. */
   readonly reasonOf?: (error: unknown) => Reason | undefined
   readonly checkReplies?: boolean
+  readonly limits?: ConnectionLimits
   /** Content-Security-Policy etc. for paths that serve pages; everything else gets headers for an API. */
   readonly pages?: readonly { readonly prefix: string; readonly headers: Readonly<Record<string, string>> }[]
 }

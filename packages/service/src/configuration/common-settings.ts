@@ -12,6 +12,7 @@ export function serviceSettings(port: number) {
       default: 'info',
     }),
     DRAIN_DELAY: setting.duration({ meaning: 'How long calls are still accepted after `/ready` turned.', default: 0, max: 30_000 }),
+    MAX_CONNECTIONS: setting.integer({ meaning: 'Open client connections at most.', min: 1, max: 1_000_000, default: 10_000 }),
     TRUSTED_PROXIES: setting.list({ meaning: 'Addresses and CIDRs whose X-Forwarded-For counts.', default: [] }),
   }
 }

@@ -1,0 +1,50 @@
+import { type ServerResponse, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { newId, type Reason, refuse } from '@caracal/core'
+import { problem } from './problem.ts'
+
+/**
+ * Bytes that are not HTTP, headers that are too large or too slow, a body that does not come: answered on the bare socket, which
+ * ends with it. Only what is still coming can be answered: with an earlier call unanswered, or an answer begun, the client would
+ * take this for the answer to something else, so the connection is dropped.
+ */
+export function answerBrokenRequest(error: Error & { readonly code?: string }, socket: Duplex, service: string): void {
+  if (error.code === 'ECONNRESET' || !socket.writable || !mayAnswer(socket)) socket.destroy()
+  else answerOnSocket(socket, service, reasonOf(error.code))
+}
+
+/** A whole refusal on a bare connection, which ends with it. */
+export function answerOnSocket(socket: Duplex & Partial<Pick<Socket, 'destroySoon'>>, service: string, reason: Reason): void {
+  const requestId = newId('request')
+  const wire = problem(refuse(reason), { service, requestId })
+  const headers = {
+    ...wire.headers,
+    'x-request-id': requestId,
+    'content-length': String(Buffer.byteLength(wire.body)),
+    connection: 'close',
+    date: new Date().toUTCString(),
+  }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.on('error', () => {})
+  socket.end(`HTTP/1.1 ${wire.status} ${STATUS_CODES[wire.status] ?? ''}\r\n${lines.join('')}\r\n${wire.body}`, () =>
+    socket.destroySoon === undefined ? socket.destroy() : socket.destroySoon(),
+  )
+}
+
+/** Whether what broke is the request that is answered next, and its answer has not begun. */
+export function mayAnswer(socket: Duplex & { readonly _httpMessage?: ServerResponse | null }): boolean {
+  const pending = socket._httpMessage
+  return pending === null || pending === undefined || (!pending.headersSent && !pending.req.complete)
+}
+
+function reasonOf(code: string | undefined): Reason {
+  switch (code) {
+    case 'HPE_HEADER_OVERFLOW':
+      return 'headers_too_large'
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return 'request_timeout'
+    default:
+      return 'invalid_request'
+  }
+}
