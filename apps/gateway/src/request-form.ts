@@ -1,8 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import { ok, type Result, refuse } from '@caracal/core'
+import { MAX_HEADER_FIELDS } from '@caracal/service'
 
 /** What is checked before anything is looked up: the cheapest refusals come first (P-066). */
-export type FormRefusal = 'invalid_request' | 'method_not_allowed' | 'not_implemented'
+export type FormRefusal = 'invalid_request' | 'method_not_allowed' | 'not_implemented' | 'headers_too_large'
 
 /** Methods that go upstream; `Allow` of a 405. */
 export const FORWARDED_METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
@@ -17,6 +18,7 @@ const HOST = /^(?:(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5}
  */
 export function checkForm(request: IncomingMessage): Result<null, FormRefusal> {
   const { method = '', headers } = request
+  if (request.rawHeaders.length > 2 * MAX_HEADER_FIELDS) return refuse('headers_too_large', `at most ${MAX_HEADER_FIELDS} fields`)
   if (request.httpVersion !== '1.1' && request.httpVersion !== '1.0') return refuse('invalid_request', 'the request is not HTTP/1.1')
   if (method === 'TRACE' || method === 'CONNECT' || method === 'TRACK') return refuse('method_not_allowed')
   const upgrades = (headers.upgrade ?? '').split(',').map((name) => name.trim().toLowerCase())

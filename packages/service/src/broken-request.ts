@@ -4,6 +4,9 @@ import type { Duplex } from 'node:stream'
 import { newId, type Reason, refuse } from '@caracal/core'
 import { problem } from './problem.ts'
 
+/** Header fields of a request at most: 16 KiB hold sixteen thousand that say nothing, and each is looked at several times. */
+export const MAX_HEADER_FIELDS = 1_000
+
 /**
  * Bytes that are not HTTP, headers that are too large or too slow, a body that does not come: answered on the bare socket, which
  * ends with it. Only what is still coming can be answered: with an earlier call unanswered, or an answer begun, the client would

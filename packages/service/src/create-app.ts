@@ -2,7 +2,7 @@ import { newId, type Reason, type RequestId, refuse } from '@caracal/core'
 import helmet from '@fastify/helmet'
 import { SpanStatusCode } from '@opentelemetry/api'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
-import { answerBrokenRequest, answerOnSocket } from './broken-request.ts'
+import { answerBrokenRequest, answerOnSocket, MAX_HEADER_FIELDS } from './broken-request.ts'
 import { infrastructureReason } from './infrastructure-error.ts'
 import { observeConnections } from './metrics.ts'
 import { createPathMethods } from './path-methods.ts'
@@ -87,6 +87,8 @@ export async function createApp(options: ServiceOptions, probes: Probes, drainin
     })
     reply.header('x-request-id', request.id)
     for (const page of options.pages ?? []) if ((request.raw.url ?? '').startsWith(page.prefix)) reply.headers(page.headers)
+    if (request.raw.rawHeaders.length > 2 * MAX_HEADER_FIELDS)
+      return sendRefusal(request, reply, refuse('headers_too_large'), undefined, context(request))
     if (request.is404) {
       const allowed = methodsOf(request.raw.url ?? '')
       if (allowed.length > 0) reply.header('allow', allowed.join(', '))

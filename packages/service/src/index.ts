@@ -2,7 +2,7 @@ export { type AddressClass, type Cidr, classifyAddress, isAddressAllowed, parseC
 export { createAdminAuthenticator, type DeploymentToken } from './admin-authenticator.ts'
 export { type Answer, answer, noContent, raw } from './answer.ts'
 export { type Authenticator, bearerToken, firstOf, type Presented } from './authenticator.ts'
-export { answerBrokenRequest, mayAnswer } from './broken-request.ts'
+export { answerBrokenRequest, MAX_HEADER_FIELDS, mayAnswer } from './broken-request.ts'
 export { etag, ifMatch, ifNoneMatch } from './conditional.ts'
 export { serviceSettings } from './configuration/common-settings.ts'
 export {
