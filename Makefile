@@ -28,6 +28,10 @@ up: install ## Start everything in one process on embedded Postgres, until Ctrl-
 test: install test-servers example-packages check lint ## Types, lint and all tests of the default path
 	@vitest run
 
+.PHONY: test-chaos
+test-chaos: install test-servers ## The long fault suite: kills, outages and lost stores under load; ends with a count
+	@vitest run --config vitest.chaos.config.ts $(CHAOS)
+
 .PHONY: test-servers
 test-servers: ## Install the servers the tests run against (Debian as root; elsewhere it says what is missing)
 	@tests/harness/install-servers.sh

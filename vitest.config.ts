@@ -3,6 +3,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['packages/*/src/**/*.test.ts', 'apps/*/src/**/*.test.ts', 'tests/**/*.test.ts'],
+    // The long fault suite has a configuration of its own.
+    exclude: ['**/node_modules/**', 'tests/chaos/**'],
     globalSetup: ['tests/harness/src/global-setup.ts'],
     pool: 'forks',
     // Much of the time is waiting for servers, heartbeats and bounds: one worker more than the smallest machine has cores.

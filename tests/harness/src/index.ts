@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { inject } from 'vitest'
 
-export { freePort } from './free-port.ts'
+export { freePort, freePorts, isTaken } from './free-port.ts'
 export { type PostgresServer, postgresBinaries, startPostgres } from './postgres-server.ts'
 export { type RedisServer, startRedis } from './redis-server.ts'
 

@@ -1,4 +1,5 @@
-import { execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +13,11 @@ export type PostgresServer = {
   readonly dataDir: string
   /** To every process of the server: SIGSTOP makes it hang without closing anything, SIGCONT lets it go on. */
   signal(signal: NodeJS.Signals): void
+  /** Ends every process of the server and leaves its files: SIGKILL as in a crash, SIGINT as an administrator would. */
+  end(signal: 'SIGKILL' | 'SIGINT'): Promise<void>
+  /** Starts what was ended again, on its port and its files. Resolves when it answers. */
+  start(): Promise<void>
+  /** Ends it and removes its files. */
   stop(): Promise<void>
 }
 
@@ -36,7 +42,7 @@ function unprivileged(): { uid: number; gid: number } | undefined {
  * Tests of crashes ask for `durable`, everything else does without fsync.
  */
 export async function startPostgres(
-  options: { durable?: boolean; settings?: Readonly<Record<string, string>> } = {},
+  options: { durable?: boolean; port?: number; settings?: Readonly<Record<string, string>> } = {},
 ): Promise<PostgresServer> {
   const bin = postgresBinaries()
   const account = unprivileged()
@@ -45,7 +51,7 @@ export async function startPostgres(
   if (account) chownSync(dataDir, account.uid, account.gid)
   const run = { ...account, cwd: dataDir, stdio: 'ignore' as const }
   execFileSync(join(bin, 'initdb'), ['-D', dataDir, '-U', 'caracal', '--auth=trust', '--encoding=UTF8', '--no-locale', '--no-sync'], run)
-  const port = await freePort()
+  const port = options.port ?? (await freePort())
   const settings = {
     listen_addresses: '127.0.0.1',
     port: String(port),
@@ -55,23 +61,46 @@ export async function startPostgres(
     ...options.settings,
   }
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
-  const child = spawn(join(bin, 'postgres'), ['-D', dataDir, ...flags], run)
-  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const url = `postgres://caracal@127.0.0.1:${port}/postgres`
-  await untilAnswers(url)
+  let child: ChildProcess | undefined
+  const start = async () => {
+    // After a crash the shared memory of the one before may be held a moment longer, and a start is refused.
+    for (let tries = 0; ; tries++) {
+      const started = spawn(join(bin, 'postgres'), ['-D', dataDir, ...flags], run)
+      child = started
+      try {
+        await untilAnswers(url, started)
+        return
+      } catch (error) {
+        if (tries >= 20 || started.exitCode === null) throw error
+        await sleep(100)
+      }
+    }
+  }
+  const end = async (signal: 'SIGKILL' | 'SIGINT') => {
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    const exited = once(child, 'exit')
+    signalTree(child.pid, 'SIGCONT') // what was stopped would never hear of it
+    if (signal === 'SIGINT')
+      child.kill(signal) // fast shutdown: open connections are ended
+    else signalTree(child.pid, signal)
+    await exited
+  }
+  await start()
   return {
     url,
     dataDir,
-    signal: (signal) => signalTree(child.pid, signal),
+    signal: (signal) => signalTree(child?.pid, signal),
+    end,
+    start,
     stop: async () => {
-      child.kill('SIGINT') // fast shutdown: open connections are ended
-      await exited
+      await end('SIGINT')
       rmSync(dataDir, { recursive: true, force: true })
     },
   }
 }
 
-async function untilAnswers(url: string): Promise<void> {
+async function untilAnswers(url: string, server: ChildProcess): Promise<void> {
   const deadline = Date.now() + 20_000
   for (;;) {
     const client = new pg.Client({ connectionString: url })
@@ -81,7 +110,7 @@ async function untilAnswers(url: string): Promise<void> {
       await client.end()
       return
     } catch (error) {
-      if (Date.now() > deadline) throw error
+      if (Date.now() > deadline || server.exitCode !== null) throw error
       await sleep(50)
     }
   }
@@ -91,5 +120,12 @@ async function untilAnswers(url: string): Promise<void> {
 function signalTree(pid: number | undefined, signal: NodeJS.Signals): void {
   if (pid === undefined) return
   const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean)
-  for (const one of [pid, ...children.map(Number)]) process.kill(one, signal)
+  for (const one of [pid, ...children.map(Number)]) {
+    try {
+      process.kill(one, signal)
+    } catch (error) {
+      // A connection that ended by itself in between.
+      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error
+    }
+  }
 }
