@@ -33,7 +33,7 @@ export function parseRequestTarget(target: string): Result<RequestTarget, 'malfo
   return ok({ path: path.value, query })
 }
 
-/** Decodes until nothing changes: each round shortens the text, so it ends. */
+/** Decodes until nothing changes, which `parsePath` has seen to be soon. */
 function isTreacherous(raw: string): boolean {
   for (let text = raw; ; ) {
     const decoded = text.replace(ESCAPE, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
