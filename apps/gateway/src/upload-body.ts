@@ -20,6 +20,9 @@ export type UploadLimits = {
   readonly idleMs: number
 }
 
+/** How long a decision waits for what a rule reads. Milliseconds. */
+const PEEK_MS = 30_000
+
 /** Whether a request has a body, by its framing (RFC 9112 §6.3). */
 export function hasBody(request: IncomingMessage): boolean {
   const length = request.headers['content-length']
@@ -59,20 +62,28 @@ export class UploadBody extends Readable {
 
   /**
    * The first bytes, up to about `limit`, without taking them away, for a decision that reads the body. `complete` says whether that
-   * is all of it. Rejects with `UploadError`. To be called once, before the body is read.
+   * is all of it. They must come within `withinMs`, so that a byte a second does not keep a decision waiting. Rejects with
+   * `UploadError`. To be called once, before the body is read.
    */
-  async peek(limit: number): Promise<{ readonly bytes: Buffer; readonly complete: boolean }> {
+  async peek(limit: number, withinMs = PEEK_MS): Promise<{ readonly bytes: Buffer; readonly complete: boolean }> {
     const early: Buffer[] = []
     this.#early = early
+    const late = setTimeout(() => this.destroy(new UploadError('request_timeout')), Math.min(withinMs, this.#limits.idleMs))
+    late.unref()
     await new Promise<void>((resolve, reject) => {
       let size = 0
+      const failed = (error: Error) => {
+        clearTimeout(late)
+        reject(error)
+      }
       const done = () => {
+        clearTimeout(late)
         this.#request.pause()
-        this.off('error', reject)
+        this.off('error', failed)
         this.#onEarly = null
         resolve()
       }
-      this.once('error', reject)
+      this.once('error', failed)
       this.#onEarly = () => {
         size += early.at(-1)?.length ?? 0
         if (this.#ended || size >= limit) done()
