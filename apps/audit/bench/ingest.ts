@@ -61,7 +61,7 @@ function message(): WorkMessage {
     request_id: newId('request'),
   }
   made += 1
-  const payload = evidencePayload(keys, { producer: 'gateway-bench', seq: made, event: canonicalJson(event) })
+  const payload = evidencePayload(keys, { producer: 'gateway-bench', first: made, events: [canonicalJson(event)] })
   return { position: String(made), partition: zone, payload, deliveries: 1 }
 }
 

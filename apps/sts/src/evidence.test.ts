@@ -23,7 +23,7 @@ async function begin(environment: Record<string, string> = {}) {
     handle: async (messages) =>
       messages.map((message) => {
         const found = verifyEvidence(message.payload, world.config.AUDIT_HMAC_KEY)
-        if (found.ok) events.push(JSON.parse(found.value.event) as Event)
+        for (const group of found.ok ? found.value : []) events.push(...group.events.map((text) => JSON.parse(text) as Event))
         return 'done' as const
       }),
   })

@@ -1,7 +1,7 @@
 import type { Clock, KeyRing, ZoneId } from '@caracal/core'
 import { type Database, isDatabaseOutage } from '@caracal/postgres'
 import { infrastructureReason, type Logger } from '@caracal/service'
-import { type EvidenceOrigin, type Streams, type Subscription, verifyEvidence, type WorkMessage, type WorkOutcome } from '@caracal/streams'
+import { type Streams, type Subscription, verifyEvidence, type WorkMessage, type WorkOutcome } from '@caracal/streams'
 import type { ZoneLogs } from '../keys/zone-logs.ts'
 import type { AuditMetrics } from '../metrics.ts'
 import { type Arrival, appendToZone, HeadBroken } from './append-zone.ts'
@@ -22,7 +22,10 @@ export type Ingest = {
   readonly onGrown: (zone: ZoneId) => void
 }
 
-/** An authentic event of a batch, with its place there. */
+/** Who made an event, and its number there; `null` where a transaction and not a spool keeps it (outbox). */
+type EvidenceOrigin = { readonly producer: string; readonly seq: number | null }
+
+/** An authentic event of a batch, with the place of its message there. */
 type Placed = Arrival & EvidenceOrigin & { readonly at: number }
 
 /** Takes evidence from the work stream into the ledger until it is stopped; stopping finishes the batch in hand. */
@@ -42,19 +45,41 @@ export function consumeEvidence(
 
 /**
  * One batch: authenticate, read, group by zone, append each zone in a transaction of its own, record what producers may forget.
- * A message is `done` only when the ledger holds it. A throw means that a dependency is away: nothing of the batch is acknowledged,
- * and what was committed is recognised when it comes again.
+ * A message is `done` only when the ledger holds all of its events. One that holds a bad event among good ones is set aside
+ * whole, with the reason, and its good events are appended: when it is redriven they are found to be duplicates. A throw means
+ * that a dependency is away: nothing of the batch is acknowledged, and what was committed is recognised when it comes again.
  */
 export async function ingestBatch(ingest: Ingest, messages: readonly WorkMessage[]): Promise<readonly WorkOutcome[]> {
   const stop = ingest.metrics.batchSeconds.startTimer()
-  const outcomes: WorkOutcome[] = messages.map(() => 'retry')
+  const outcomes: WorkOutcome[] = messages.map(() => 'done')
   const zones = new Map<ZoneId, Placed[]>()
   const settled: EvidenceOrigin[] = []
   const setAside = (at: number, reason: string, from?: EvidenceOrigin) => {
-    outcomes[at] = { quarantine: reason }
+    // An event that has to come again comes with its whole message.
+    if (outcomes[at] === 'done') outcomes[at] = { quarantine: reason }
     ingest.metrics.quarantined.inc({ reason: reason.split(':')[0] ?? reason })
     // It will never be in the ledger, and an authentic one is kept in the quarantine: its producer must not resend it for ever.
     if (from !== undefined) settled.push(from)
+  }
+
+  const take = (origin: EvidenceOrigin, text: string, at: number) => {
+    if (text === '') {
+      // The producer's own word that this record is gone from its volume: nothing will ever fill the number.
+      ingest.logger.error(origin, 'a producer lost an event on its volume')
+      ingest.metrics.recordsLost.inc()
+      settled.push(origin)
+      return
+    }
+    const read = readEvent(text)
+    if (!read.ok) {
+      setAside(at, `malformed_event: ${read.problem}`, origin)
+      return
+    }
+    const { event } = read
+    const placed = { at, ...origin, event, text }
+    const others = zones.get(event.zone)
+    if (others === undefined) zones.set(event.zone, [placed])
+    else others.push(placed)
   }
 
   for (const [at, { payload }] of messages.entries()) {
@@ -63,25 +88,9 @@ export async function ingestBatch(ingest: Ingest, messages: readonly WorkMessage
       setAside(at, verified.problem)
       continue
     }
-    const { producer, seq, event: text } = verified.value
-    if (text === '') {
-      // The producer's own word that this record is gone from its volume: nothing will ever fill the number.
-      ingest.logger.error({ producer, seq }, 'a producer lost an event on its volume')
-      ingest.metrics.recordsLost.inc()
-      outcomes[at] = 'done'
-      settled.push({ producer, seq })
-      continue
+    for (const { producer, first, events } of verified.value) {
+      for (const [i, text] of events.entries()) take({ producer, seq: first === null ? null : first + i }, text, at)
     }
-    const read = readEvent(text)
-    if (!read.ok) {
-      setAside(at, `malformed_event: ${read.problem}`, { producer, seq })
-      continue
-    }
-    const { event } = read
-    const placed = { at, producer, seq, event, text }
-    const others = zones.get(event.zone)
-    if (others === undefined) zones.set(event.zone, [placed])
-    else others.push(placed)
   }
 
   const appendOne = async (zone: ZoneId, arrivals: readonly Placed[]) => {
@@ -102,13 +111,13 @@ export async function ingestBatch(ingest: Ingest, messages: readonly WorkMessage
           continue
         }
         if (outcome === 'appended') grown += 1
-        outcomes[arrival.at] = 'done'
         settled.push(arrival)
       }
       if (grown > 0) ingest.onGrown(zone)
     } catch (error) {
       if (isDatabaseOutage(error)) throw error
-      // Only this zone waits: its events are handed out again.
+      // Only this zone waits: messages with its events are handed out again.
+      for (const { at } of arrivals) outcomes[at] = 'retry'
       const broken = error instanceof HeadBroken
       ingest.logger.error({ err: error, zone, events: arrivals.length, broken }, 'events of a zone could not be appended')
     }

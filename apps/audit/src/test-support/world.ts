@@ -34,7 +34,8 @@ export type World = {
   zone(): Promise<Zone>
   /** Sends events on the work stream as a producer would, numbered when a producer is named. */
   send(events: readonly Event[], from?: { producer: string; seq: number }): Promise<void>
-  payload(event: Event | string, from?: { producer: string; seq: number | null }): string
+  /** Of one event, or of a group of texts. */
+  payload(event: Event | string | readonly string[], from?: { producer: string; seq: number | null }): string
   /** Resolves when the zone's log has this many entries. */
   grown(zone: ZoneId, size: number, ms?: number): Promise<void>
   get(path: string, token?: string): Promise<Response>
@@ -106,8 +107,10 @@ export async function openWorld(kind: Kind, options: WorldOptions = {}): Promise
     return first
   }
   const auditKeys = keyRing(Buffer.from(environment.AUDIT_HMAC_KEY, 'hex'))
-  const payload: World['payload'] = (given, from = { producer: 'test', seq: null }) =>
-    evidencePayload(auditKeys, { ...from, event: typeof given === 'string' ? given : canonicalJson(given) })
+  const payload: World['payload'] = (given, { producer, seq } = { producer: 'test', seq: null }) => {
+    const events = Array.isArray(given) ? (given as readonly string[]) : [typeof given === 'string' ? given : canonicalJson(given)]
+    return evidencePayload(auditKeys, { producer, first: seq, events })
+  }
   const call = (method: string) => (path: string, token: string, body?: unknown) =>
     fetch(`${audit().address.url}${path}`, {
       method,

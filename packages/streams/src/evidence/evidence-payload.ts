@@ -1,54 +1,83 @@
 import { findKey, type KeyRing, MAX_EVENT_BYTES, macText, verifyMacText } from '@caracal/core'
 
-/** Who made an event, and its number there; `null` where a transaction and not a spool keeps it (outbox). */
-export type EvidenceOrigin = { readonly producer: string; readonly seq: number | null }
-
-/** What a message of `caracal.audit.events` says, once its producer is known to have said it. */
-export type EvidenceMessage = EvidenceOrigin & {
-  /** The canonical text of the event; its UTF-8 bytes are the leaf. Empty when the producer lost this record on its volume. */
-  readonly event: string
+/** Events that one producer made in one go. A service's own outbox has no numbers: `first` is `null` there. */
+export type EvidenceGroup = {
+  readonly producer: string
+  /** The number of the first event at its producer; the others follow without a gap. */
+  readonly first: number | null
+  /** Canonical texts; their UTF-8 bytes are the leaves. Empty where the producer lost the record on its volume. */
+  readonly events: readonly string[]
 }
 
-export type VerifiedEvidence = { readonly ok: true; readonly value: EvidenceMessage } | { readonly ok: false; readonly problem: string }
+/** The groups of a message of `caracal.audit.events`, once their producers are known to have made them. */
+export type VerifiedEvidence =
+  | { readonly ok: true; readonly value: readonly EvidenceGroup[] }
+  | { readonly ok: false; readonly problem: string }
 
-/** Enough for an event of 64 KiB of which every character is escaped once more. */
-const MAX_PAYLOAD_CHARACTERS = 3 * MAX_EVENT_BYTES
+/** Most events of one group. */
+export const MAX_GROUP_EVENTS = 256
+/** A group is closed before its texts would be longer; an event of 64 KiB fits in any case. Bytes. */
+export const MAX_GROUP_BYTES = 256 * 1024
+/** Groups travel together up to this length. Bytes. */
+export const MAX_MESSAGE_BYTES = 1024 * 1024
+
+/** Producer, number, count, key, MAC. */
+const HEADER = /^([\w.-]{1,128}) (-|[1-9]\d{0,15}) ([1-9]\d{0,2}) ([0-9a-f]{1,64}) ([\w-]{1,128})$/
 
 /**
- * The payload of one event, authenticated once, when it is made, and never again (P-100): HMAC over length-prefixed key id,
- * producer, number and canonical text.
+ * The text of a group, authenticated once, when it is made, and never again (P-100): a line of producer, number, count, key id and
+ * MAC, then one line for each event. Canonical JSON holds no raw line break, so nothing needs escaping. The MAC is an HMAC over
+ * the length-prefixed fields of the first line and the exact lines that follow. Groups set one after the other are a message.
+ * @throws TypeError for an event with a line break, a producer with a space, or more than 256 events.
  */
-export function evidencePayload(keys: KeyRing, { producer, seq, event }: EvidenceMessage): string {
-  const key = keys.current.id
-  return JSON.stringify({ producer, seq, key, mac: macText(keys, fields(key, { producer, seq, event })), event })
-}
-
-/** Checks who made it; what the event says is not looked at. Never throws. */
-export function verifyEvidence(payload: string, keys: KeyRing): VerifiedEvidence {
-  if (payload.length > MAX_PAYLOAD_CHARACTERS) return { ok: false, problem: 'too_large' }
-  const message = parse(payload)
-  if (!message) return { ok: false, problem: 'malformed_message' }
-  const { key, mac, ...value } = message
-  if (findKey(keys, key) === null) return { ok: false, problem: 'unknown_key' }
-  if (!verifyMacText(keys, fields(key, value), mac)) return { ok: false, problem: 'not_authentic' }
-  if (Buffer.byteLength(value.event) > MAX_EVENT_BYTES) return { ok: false, problem: 'too_large' }
-  return { ok: true, value }
-}
-
-function parse(payload: string): (EvidenceMessage & { readonly key: string; readonly mac: string }) | undefined {
-  let value: unknown
-  try {
-    value = JSON.parse(payload)
-  } catch {
-    return undefined
+export function evidencePayload(keys: KeyRing, { producer, first, events }: EvidenceGroup): string {
+  let body = ''
+  for (const event of events) {
+    if (event.includes('\n')) throw new TypeError('canonical JSON has no line break')
+    body += `${event}\n`
   }
-  if (typeof value !== 'object' || value === null) return undefined
-  const { producer, seq, key, mac, event } = value as Record<string, unknown>
-  if (typeof producer !== 'string' || typeof key !== 'string' || typeof mac !== 'string' || typeof event !== 'string') return undefined
-  if (seq !== null && !(typeof seq === 'number' && Number.isSafeInteger(seq) && seq > 0)) return undefined
-  return { producer, seq, key, mac, event }
+  const key = keys.current.id
+  const fields = [producer, first === null ? '-' : String(first), String(events.length), key]
+  const header = `${fields.join(' ')} ${macText(keys, authenticated(fields, body))}`
+  if (!HEADER.test(header) || events.length > MAX_GROUP_EVENTS) throw new TypeError('there is no such group of events')
+  return `${header}\n${body}`
 }
 
-function fields(key: string, { producer, seq, event }: EvidenceMessage): readonly string[] {
-  return ['caracal.evidence', key, producer, seq === null ? '' : String(seq), event]
+/** Checks who made every group of a message; what the events say is not looked at. Never throws. */
+export function verifyEvidence(payload: string, keys: KeyRing): VerifiedEvidence {
+  if (payload.length > MAX_MESSAGE_BYTES) return wrong('too_large')
+  if (payload === '') return wrong('malformed_message')
+  const groups: EvidenceGroup[] = []
+  for (let at = 0; at < payload.length; ) {
+    const headerEnd = payload.indexOf('\n', at)
+    const header = headerEnd === -1 ? null : HEADER.exec(payload.slice(at, headerEnd))
+    if (header === null) return wrong('malformed_message')
+    const [, producer = '', number = '', count = '', key = '', mac = ''] = header
+    const first = number === '-' ? null : Number(number)
+    if (Number(count) > MAX_GROUP_EVENTS || (first !== null && !Number.isSafeInteger(first + Number(count))))
+      return wrong('malformed_message')
+    const events: string[] = []
+    let end = headerEnd + 1
+    for (let left = Number(count); left > 0; left -= 1) {
+      const lineEnd = payload.indexOf('\n', end)
+      if (lineEnd === -1) return wrong('malformed_message')
+      events.push(payload.slice(end, lineEnd))
+      end = lineEnd + 1
+    }
+    if (findKey(keys, key) === null) return wrong('unknown_key')
+    const body = payload.slice(headerEnd + 1, end)
+    if (!verifyMacText(keys, authenticated([producer, number, count, key], body), mac)) return wrong('not_authentic')
+    if (body.length > MAX_EVENT_BYTES / 4 && events.some((event) => Buffer.byteLength(event) > MAX_EVENT_BYTES)) return wrong('too_large')
+    groups.push({ producer, first, events })
+    at = end
+  }
+  return { ok: true, value: groups }
+}
+
+function authenticated(fields: readonly string[], body: string): readonly string[] {
+  return ['caracal.evidence', ...fields, body]
+}
+
+function wrong(problem: string): VerifiedEvidence {
+  return { ok: false, problem }
 }

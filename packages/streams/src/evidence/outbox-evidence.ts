@@ -18,7 +18,11 @@ export function outboxEvidence(options: {
   const moment = eventClock(clock)
   return (draft) => {
     const { now, time } = moment()
-    const { zone, text: event } = makeEvent(draft, service, time, now)
-    return { stream: 'caracal.audit.events', aggregate: zone, payload: evidencePayload(keys, { producer: service, seq: null, event }) }
+    const { zone, text } = makeEvent(draft, service, time, now)
+    return {
+      stream: 'caracal.audit.events',
+      aggregate: zone,
+      payload: evidencePayload(keys, { producer: service, first: null, events: [text] }),
+    }
   }
 }

@@ -30,7 +30,7 @@ export async function openEvidenceWriter(options: EvidenceWriterOptions): Promis
     role: service,
     streams,
     logger,
-    lost: (producer, seq) => evidencePayload(keys, { producer, seq, event: '' }),
+    lost: (producer, seq) => evidencePayload(keys, { producer, first: seq, events: [''] }),
     ...(options.maxBytes === undefined ? {} : { maxBytes: options.maxBytes }),
     ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
     ...(options.resendMs === undefined ? {} : { resendMs: options.resendMs }),
@@ -47,7 +47,7 @@ export async function openEvidenceWriter(options: EvidenceWriterOptions): Promis
   function write(draft: EventDraft): { readonly id: string; readonly durable: Promise<number> } {
     const { now, time } = moment()
     const { id, zone, text } = makeEvent(draft, service, time, now)
-    return { id, durable: spool.append(zone, (seq) => evidencePayload(keys, { producer: spool.producer, seq, event: text })) }
+    return { id, durable: spool.append(zone, (seq) => evidencePayload(keys, { producer: spool.producer, first: seq, events: [text] })) }
   }
 
   return {
