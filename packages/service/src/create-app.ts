@@ -1,10 +1,10 @@
 import { newId, type Reason, type RequestId, refuse } from '@caracal/core'
-import helmet from '@fastify/helmet'
 import { SpanStatusCode } from '@opentelemetry/api'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
 import { answerBrokenRequest, answerOnSocket, MAX_HEADER_FIELDS } from './broken-request.ts'
+import { Departure } from './departure.ts'
 import { infrastructureReason } from './infrastructure-error.ts'
-import { observeConnections } from './metrics.ts'
+import { labelled, observeConnections } from './metrics.ts'
 import { createPathMethods } from './path-methods.ts'
 import type { Probes } from './probes.ts'
 import { createRateLimiter } from './rate-limit.ts'
@@ -16,6 +16,16 @@ import { addServiceRoutes, SERVICE_PATHS } from './service-routes.ts'
 import type { ServiceOptions } from './start-service.ts'
 import { startServerSpan } from './trace.ts'
 import { principalKey } from './who.ts'
+
+/** For whoever opens an answer of an API in a browser; paths that serve pages say otherwise (`pages`). */
+const API_HEADERS = {
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'strict-transport-security': 'max-age=31536000; includeSubDomains',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+} as const
 
 /** Methods that become a metric label as they are. */
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
@@ -61,16 +71,10 @@ export async function createApp(options: ServiceOptions, probes: Probes, drainin
   // Bytes only: they are parsed after the media type, the credential and, for internal calls, the signature were checked.
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
   app.decorateRequest('exchange')
-  await app.register(helmet, {
-    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
-    crossOriginResourcePolicy: { policy: 'same-origin' },
-    referrerPolicy: { policy: 'no-referrer' },
-  })
-
-  app.addHook('onRequest', async (request, reply) => {
-    const route = request.routeOptions.url ?? 'unmatched'
-    const { at, span } = startServerSpan(one(request.headers.traceparent), `${request.method} ${route}`)
-    const gone = new AbortController()
+  // Hooks that wait for nothing take a callback: a promise for each of them would be a good part of what a request costs.
+  app.addHook('onRequest', (request, reply, done) => {
+    const { at, span } = startServerSpan(one(request.headers.traceparent), () => `${request.method} ${routeOf(request)}`)
+    const gone = new Departure()
     request.exchange = {
       id: request.id as RequestId,
       clientRequestId: printable(one(request.headers['x-request-id'])),
@@ -83,29 +87,37 @@ export async function createApp(options: ServiceOptions, probes: Probes, drainin
       proven: undefined,
     }
     reply.raw.once('close', () => {
-      if (!reply.raw.writableFinished) gone.abort()
+      if (!reply.raw.writableFinished) gone.happened()
     })
+    reply.headers(API_HEADERS)
     reply.header('x-request-id', request.id)
     for (const page of options.pages ?? []) if ((request.raw.url ?? '').startsWith(page.prefix)) reply.headers(page.headers)
-    if (request.raw.rawHeaders.length > 2 * MAX_HEADER_FIELDS)
-      return sendRefusal(request, reply, refuse('headers_too_large'), undefined, context(request))
+    if (request.raw.rawHeaders.length > 2 * MAX_HEADER_FIELDS) {
+      sendRefusal(request, reply, refuse('headers_too_large'), undefined, context(request))
+      return
+    }
     if (request.is404) {
       const allowed = methodsOf(request.raw.url ?? '')
       if (allowed.length > 0) reply.header('allow', allowed.join(', '))
-      return sendRefusal(request, reply, refuse(allowed.length > 0 ? 'method_not_allowed' : 'not_found'), undefined, context(request))
+      sendRefusal(request, reply, refuse(allowed.length > 0 ? 'method_not_allowed' : 'not_found'), undefined, context(request))
+      return
     }
+    done()
   })
-  app.addHook('onSend', async (_request, reply) => {
+  app.addHook('onSend', (_request, reply, _payload, done) => {
     if (probes.draining()) reply.header('connection', 'close')
+    done()
   })
-  app.addHook('onResponse', async (request, reply) => {
-    const code = String(reply.statusCode)
-    const route = request.routeOptions.url ?? 'unmatched'
+  const seconds = labelled(options.metrics.httpRequestSeconds)
+  app.addHook('onResponse', (request, reply, done) => {
+    const route = routeOf(request)
     const method = METHODS.has(request.method) ? request.method : 'other'
-    options.metrics.httpRequestSeconds.observe({ route, method, code }, reply.elapsedTime / 1000)
+    seconds(route, method, String(reply.statusCode)).observe(reply.elapsedTime / 1000)
     const { span } = request.exchange
-    span.setAttributes({ 'http.request.method': method, 'http.route': route, 'http.response.status_code': reply.statusCode })
-    if (reply.statusCode >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
+    if (span.isRecording()) {
+      span.setAttributes({ 'http.request.method': method, 'http.route': route, 'http.response.status_code': reply.statusCode })
+      if (reply.statusCode >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
+    }
     span.end()
     const level = reply.statusCode >= 500 ? 'warn' : 'debug'
     if (logger.isLevelEnabled(level)) {
@@ -119,6 +131,7 @@ export async function createApp(options: ServiceOptions, probes: Probes, drainin
       }
       logger[level](fields, 'request')
     }
+    done()
   })
   app.setErrorHandler((error, request, reply) => {
     const reason = reasonOf(error as FastifyError, options)
@@ -178,6 +191,10 @@ function reasonOf(error: FastifyError, options: ServiceOptions): Reason {
     default:
       return options.reasonOf?.(error) ?? infrastructureReason(error) ?? 'internal_error'
   }
+}
+
+function routeOf(request: FastifyRequest): string {
+  return request.routeOptions.url ?? 'unmatched'
 }
 
 function one(header: string | string[] | undefined): string | undefined {

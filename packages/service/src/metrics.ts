@@ -102,6 +102,22 @@ export function createMetrics(options: { readonly service: string; readonly vers
   }
 }
 
+/**
+ * The series of a histogram by its label values, each looked up once: finding a series by its labels costs more than counting in
+ * it. Only for labels whose values the code bounds.
+ */
+export function labelled<L extends string>(histogram: Histogram<L>): (...values: readonly string[]) => Histogram.Internal<L> {
+  const known = new Map<string, Histogram.Internal<L>>()
+  return (...values) => {
+    const key = values.join(' ')
+    const before = known.get(key)
+    if (before !== undefined) return before
+    const series = histogram.labels(...values)
+    known.set(key, series)
+    return series
+  }
+}
+
 /** `caracal_db_pool_*` of an open database. */
 export function observePool(
   metrics: Metrics,

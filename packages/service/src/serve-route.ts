@@ -3,6 +3,7 @@ import type { Span } from '@opentelemetry/api'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Answer } from './answer.ts'
 import type { Authenticator } from './authenticator.ts'
+import type { Departure } from './departure.ts'
 import { isFormBody } from './form.ts'
 import { fingerprint, type IdempotencyClaim, type IdempotencyStore, idempotencyKey, type KeptAnswer } from './idempotency.ts'
 import type { ClaimedCall, InternalVerifier, ProvenCall } from './internal-call/verifier.ts'
@@ -20,7 +21,7 @@ export type Exchange = {
   readonly clientRequestId: string | undefined
   readonly trace: TraceContext
   readonly span: Span
-  readonly gone: AbortController
+  readonly gone: Departure
   principal: Principal
   zone: ZoneId | null
   claimed: ClaimedCall | undefined
@@ -64,9 +65,7 @@ export function serveRoute(row: RouteRow, around: RouteSurroundings): ServedRout
   const admit = async (request: FastifyRequest): Promise<Result<void>> => {
     const { exchange } = request
     // Also where a handler reads the credential itself: of two, somebody on the way may have looked at the other one.
-    if (request.raw.rawHeaders.filter((name, index) => index % 2 === 0 && name.toLowerCase() === 'authorization').length > 1) {
-      return refuse('invalid_request', 'Authorization stands more than once')
-    }
+    if (isRepeated(request.raw.rawHeaders, 'authorization')) return refuse('invalid_request', 'Authorization stands more than once')
     if (!open) {
       const found = await authenticate(request)
       if (!found.ok) return found
@@ -145,7 +144,9 @@ export function serveRoute(row: RouteRow, around: RouteSurroundings): ServedRout
       url: request.raw.url ?? '',
       source: request.ip,
       trace: exchange.trace,
-      signal: AbortSignal.any([exchange.gone.signal, around.draining]),
+      get signal() {
+        return AbortSignal.any([exchange.gone.signal, around.draining])
+      },
       idempotency: claim.value,
     }
     if (claim.value === null) return asAnswer(await row.handle(call), row)
@@ -219,6 +220,16 @@ export function serveRoute(row: RouteRow, around: RouteSurroundings): ServedRout
       return sendAnswer(request, reply, result, row, around.draining)
     },
   }
+}
+
+/** Whether a header stands more than once in a flat list of names and values. */
+function isRepeated(rawHeaders: readonly string[], name: string): boolean {
+  let found = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const given = rawHeaders[at] ?? ''
+    if (given.length === name.length && given.toLowerCase() === name) found += 1
+  }
+  return found > 1
 }
 
 function asAnswer(result: Result<unknown> | Answer, row: RouteRow): Answer | Refusal {

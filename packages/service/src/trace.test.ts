@@ -19,7 +19,7 @@ describe('[P-148] traceparent', () => {
     [undefined, false],
   ])('%j is valid: %s', (header, valid) => {
     expect(parseTraceparent(header) !== undefined).toBe(valid)
-    const { at } = startServerSpan(header, 'x')
+    const { at } = startServerSpan(header, () => 'x')
     expect(at.traceId === TRACE).toBe(valid)
     expect(at.spanId).not.toBe(SPAN)
     expect(parseTraceparent(formatTraceparent(at))).toMatchObject({ traceId: at.traceId, parentId: at.spanId })

@@ -10,6 +10,21 @@ export type TraceContext = {
   readonly sampled: boolean
 }
 
+/** Finds the registered SDK by itself, whenever that is registered. */
+const tracer = trace.getTracer('caracal')
+
+/** Drawn in blocks: a system call for each request would show. */
+const pool = { hex: '', at: 0 }
+
+function randomHex(bytes: number): string {
+  if (pool.at + 2 * bytes > pool.hex.length) {
+    pool.hex = randomBytes(4_096).toString('hex')
+    pool.at = 0
+  }
+  pool.at += 2 * bytes
+  return pool.hex.slice(pool.at - 2 * bytes, pool.at)
+}
+
 const TRACEPARENT = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/
 
 /** A valid `traceparent`, or undefined (P-148). Version ff, zero ids and, for version 00, anything appended are refused. */
@@ -30,7 +45,7 @@ export function formatTraceparent(at: TraceContext): string {
  * Continues the caller's trace or begins one, and starts the server span. Without a registered OpenTelemetry SDK the span
  * records nothing, but ids still flow to logs, evidence and the next hop.
  */
-export function startServerSpan(traceparent: string | undefined, name: string): { readonly at: TraceContext; readonly span: Span } {
+export function startServerSpan(traceparent: string | undefined, name: () => string): { readonly at: TraceContext; readonly span: Span } {
   const incoming = parseTraceparent(traceparent)
   const parent =
     incoming === undefined
@@ -41,10 +56,10 @@ export function startServerSpan(traceparent: string | undefined, name: string): 
           traceFlags: incoming.sampled ? 1 : 0,
           isRemote: true,
         })
-  const span = trace.getTracer('caracal').startSpan(name, { kind: SpanKind.SERVER }, parent)
+  const span = tracer.startSpan(name(), { kind: SpanKind.SERVER }, parent)
   const own = span.spanContext()
   const recorded = span.isRecording()
-  const traceId = recorded ? own.traceId : (incoming?.traceId ?? randomBytes(16).toString('hex'))
-  const spanId = recorded ? own.spanId : randomBytes(8).toString('hex')
+  const traceId = recorded ? own.traceId : (incoming?.traceId ?? randomHex(16))
+  const spanId = recorded ? own.spanId : randomHex(8)
   return { at: { traceId, spanId, sampled: recorded ? (own.traceFlags & 1) === 1 : (incoming?.sampled ?? false) }, span }
 }
