@@ -56,8 +56,8 @@ export type RunningExchange = {
 /** Methods that may be sent again when the connection broke before an answer began (P-073); only without a body. */
 const REPEATABLE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
-/** Cuts that an open stream tells its client about in a trailer. */
-const ANNOUNCED: ReadonlySet<Reason> = new Set(['token_revoked', 'token_expired'])
+/** Cuts that an open stream tells its client nothing of in a trailer: they say nothing about its authority. */
+const UNANNOUNCED: ReadonlySet<Reason> = new Set(['revocation_view_stale', 'draining'])
 
 /**
  * Sends a governed call upstream and streams the answer back: bytes unchanged both ways, back-pressure both ways, nothing decompressed,
@@ -66,7 +66,7 @@ const ANNOUNCED: ReadonlySet<Reason> = new Set(['token_revoked', 'token_expired'
 export function forward(input: ForwardInput): RunningExchange {
   const exchange = new Exchange(input)
   exchange.start()
-  return { done: exchange.done, cut: (reason) => exchange.end(refuse(reason), ANNOUNCED.has(reason)) }
+  return { done: exchange.done, cut: (reason) => exchange.end(refuse(reason), !UNANNOUNCED.has(reason)) }
 }
 
 class Exchange implements Dispatcher.DispatchHandler {

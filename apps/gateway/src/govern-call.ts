@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type Clock, type Reason, type Refusal, type RequestId, type Resource, type Result, refuse } from '@caracal/core'
-import { type CallDependencies, type CallFacts, type CallVerdict, decideCall } from '@caracal/enforcement'
+import { type CallDependencies, type CallFacts, type CallVerdict, decideCall, noLongerAllowed } from '@caracal/enforcement'
 import { type Logger, parseJsonBody, parseTraceparent } from '@caracal/service'
 import { EvidenceUnavailable, type EvidenceWriter } from '@caracal/streams'
 import { type CallRequest, decisionEvent, outcomeEvent, refusedLater } from './call-evidence.ts'
@@ -105,6 +105,7 @@ class Call {
   readonly #limits: { maxBytes: number; idleMs: number }
   readonly #body: UploadBody | null
   #shownBody: Buffer | null = null
+  #bodyForRules: unknown
 
   constructor(desk: GatewayDesk, incoming: Incoming) {
     const { request, response } = incoming
@@ -176,7 +177,8 @@ class Call {
     if (!complete || bytes.length > MAX_SHOWN_BYTES) return undefined
     if (!isPlainJson(this.#in.request)) return undefined
     const parsed = parseJsonBody(bytes)
-    return parsed.ok ? parsed.value : undefined
+    this.#bodyForRules = parsed.ok ? parsed.value : undefined
+    return this.#bodyForRules
   }
 
   /** Everything that can still fail and has no effect: the resource's limits, its upstream, the credential, a connection's place. */
@@ -224,11 +226,17 @@ class Call {
     return injectCredential(outgoing, provider, credential.value.secret, this.#desk.clock())
   }
 
-  /** What was revoked, or went stale, while credential and evidence were awaited. */
+  /** What was revoked, went stale or is not allowed any more since credential and evidence were awaited. */
   #stillStands(facts: CallFacts): Result<null> {
     const { view } = this.#desk.calls
     if (view.unfit() !== null) return refuse('revocation_view_stale')
-    return view.isRevoked(this.#cutBy(facts)) === null ? { ok: true, value: null } : refuse('token_revoked')
+    if (view.isRevoked(this.#cutBy(facts)) !== null) return refuse('token_revoked')
+    const why = this.#unallowed(facts)
+    return why === null ? { ok: true, value: null } : refuse(why)
+  }
+
+  #unallowed(facts: CallFacts): Reason | null {
+    return noLongerAllowed(facts, this.#body === null ? null : this.#bodyForRules, this.#desk.calls)
   }
 
   #cutBy({ cutBy, resource }: CallFacts): readonly string[] {
@@ -267,7 +275,13 @@ class Call {
         verdict.release().then(answer, answer)
       },
     })
-    const remove = this.#desk.live.add({ ids: this.#cutBy(facts), endsAt: expiresAt * 1000, cut: exchange.cut })
+    const remove = this.#desk.live.add({
+      ids: this.#cutBy(facts),
+      zone: facts.zone.snapshot.id,
+      endsAt: expiresAt * 1000,
+      unallowed: () => this.#unallowed(facts),
+      cut: exchange.cut,
+    })
     void exchange.done.then((outcome) => {
       remove()
       this.#note(this.#event(outcomeEvent(facts, this.#shown(), outcome)))

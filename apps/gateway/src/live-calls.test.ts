@@ -10,14 +10,24 @@ function setUp() {
   view.startLoading().finish({ position: '0', entries: [] })
   const calls = new LiveCalls({ watch: (ids, cut) => view.watch(ids, cut), clock: () => now })
   const cuts: [string, Reason][] = []
-  const add = (name: string, ids: readonly string[], endsIn = 300_000) =>
-    calls.add({ ids, endsAt: now + endsIn, cut: (reason) => cuts.push([name, reason]) })
+  const zone = newId('zone')
+  const unallowed = new Map<string, Reason>()
+  const add = (name: string, ids: readonly string[], endsIn = 300_000, of = zone) =>
+    calls.add({
+      ids,
+      zone: of,
+      endsAt: now + endsIn,
+      unallowed: () => unallowed.get(name) ?? null,
+      cut: (reason) => cuts.push([name, reason]),
+    })
   const revoke = (kind: 'session' | 'delegation' | 'application' | 'subject' | 'mandate' | 'zone', id: string) =>
     view.apply({ op: 'revoke', kind, id, zone: newId('zone'), at: now, reason: 'test' } as unknown as Parameters<typeof view.apply>[0])
   return {
     view,
     calls,
     cuts,
+    zone,
+    unallowed,
     add,
     revoke,
     pass: (ms: number) => {
@@ -29,6 +39,24 @@ function setUp() {
 }
 
 describe('LiveCalls', () => {
+  it('[P-060] a zone that changed cuts the calls that it does not allow any more, and no other', () => {
+    const { calls, cuts, add, zone, unallowed } = setUp()
+    const elsewhere = newId('zone')
+    add('allowed', ['x'])
+    add('denied', ['x'])
+    add('held', ['x'])
+    add('denied elsewhere', ['x'], 300_000, elsewhere)
+    unallowed.set('denied', 'no_rule_allows').set('held', 'approval_required').set('denied elsewhere', 'no_rule_allows')
+    calls.recheck(zone)
+    expect(cuts).toEqual([
+      ['denied', 'no_rule_allows'],
+      ['held', 'approval_required'],
+    ])
+    calls.recheck(zone)
+    expect(calls.size).toBe(2)
+    calls.close()
+  })
+
   it('a revoked id of any kind cuts every call that names it, at once, and no other', () => {
     for (const kind of ['session', 'delegation', 'application', 'subject', 'mandate', 'zone'] as const) {
       const { calls, cuts, add, revoke } = setUp()

@@ -1,4 +1,4 @@
-import type { Reason, UnixMillis } from '@caracal/core'
+import type { Reason, UnixMillis, ZoneId } from '@caracal/core'
 import type { Cut } from '@caracal/enforcement'
 
 /** One call between its decision and its end. */
@@ -7,6 +7,9 @@ export type LiveCall = {
   readonly ids: readonly string[]
   /** When its mandate stops being accepted. */
   readonly endsAt: UnixMillis
+  readonly zone: ZoneId
+  /** Why it would not be allowed any more as its zone is now; null while it would. */
+  readonly unallowed: () => Reason | null
   /** Ends it at once. Called at most once. */
   readonly cut: (reason: Reason) => void
 }
@@ -62,6 +65,14 @@ export class LiveCalls {
   /** Cuts every call: the process stops, or nothing can be vouched for. */
   cutAll(reason: Reason): void {
     for (const running of [...this.#running]) this.#cut(running, reason)
+  }
+
+  /** Cuts what the zone does not allow any more, after a change of it: its policies, what its resource declares. */
+  recheck(zone: ZoneId): void {
+    for (const running of [...this.#running]) {
+      const why = running.call.zone === zone ? running.call.unallowed() : null
+      if (why !== null) this.#cut(running, why)
+    }
   }
 
   /** Cuts what has ended by now. */

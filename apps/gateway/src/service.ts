@@ -70,7 +70,7 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
   const identity = { replica: `gateway-${hostname()}-${randomBytes(3).toString('hex')}`, role: 'gateway' }
   const source = stsSource(sts, identity)
   const onError = (what: string, error: unknown) => logger.warn({ err: error, what }, 'a replica could not be kept current')
-  const state = new ReplicaState()
+  const state = new ReplicaState({ changed: (zone) => live.recheck(zone) })
   const follower = followConfiguration({ state, streams, source: source.configuration, ...identity, onError })
   onStop('configuration', follower.stop)
   const view = new RevocationView({ maxAge: config.REVOCATION_MAX_AGE / 1000 })

@@ -1,4 +1,4 @@
-export { decideCall } from './call/decide-call.ts'
+export { decideCall, noLongerAllowed } from './call/decide-call.ts'
 export { decideOwnCall, type OwnCall, type OwnCallFacts } from './call/decide-own-call.ts'
 export type { CallDependencies, CallFacts, CallVerdict, GovernedCall } from './call/governed-call.ts'
 export { type Outcome, type Pipeline, pipeline, type Step } from './call/pipeline.ts'

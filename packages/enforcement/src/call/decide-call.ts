@@ -1,4 +1,4 @@
-import { type CallInput, type Decision, ok, type Result, refuse } from '@caracal/core'
+import { type CallInput, type Decision, ok, type Reason, type Result, refuse } from '@caracal/core'
 import { canonicalSegment } from '../operation/path-template.ts'
 import type { ZoneState } from '../replica/zone-state.ts'
 import { givingBack } from './giving-back.ts'
@@ -123,6 +123,28 @@ async function decideScope(
     }
     return ok({ zone, decision, callReads })
   }
+}
+
+/**
+ * Why a call that is under way would not be allowed as its zone is now, or null (P-060). Its own operation is decided again, with the
+ * body that was looked at (null: there is none); one that a rule reads only now cannot be read any more, and its condition fails.
+ * While the active policies cannot be loaded nothing is known, and nothing is cut: new calls are refused meanwhile.
+ */
+export function noLongerAllowed(facts: CallFacts, body: unknown, dependencies: CallDependencies): Reason | null {
+  const zone = dependencies.state.zone(facts.zone.snapshot.id)
+  if (zone === facts.zone || zone?.policy.kind === 'failed') return null
+  if (zone === undefined || !zone.applications.has(facts.application.id)) return 'token_revoked'
+  const resource = zone.resources.get(facts.resource.id)
+  if (resource === undefined) return 'resource_unknown'
+  const so = { ...facts, zone, resource, with: dependencies }
+  const matched = matchOperation(so)
+  if (!matched.ok) return matched.reason
+  const now = { ...so, match: matched.value.match }
+  const held = holdScope(now)
+  if (!held.ok) return held.reason
+  const policies = zone.policy.kind === 'active' ? zone.policy.compiled : null
+  const decision = decideAsAll(policies, now, callInput(now, body))
+  return decision.effect === 'allow' ? null : decision.reason
 }
 
 function checkLineageAgain(so: Has<'mandate' | 'resource'>): Result<object> {

@@ -11,10 +11,13 @@ const MAX_UNCONFIRMED: Seconds = 600
 export class ReplicaState {
   readonly #zones = new Map<ZoneId, ZoneState>()
   readonly #monotonic: () => number
+  readonly #changed: ((zone: ZoneId) => void) | undefined
   #confirmedAt: number | null = null
 
-  constructor(options: { readonly monotonic?: () => number } = {}) {
+  /** `changed` is told of a zone after another state of it was taken, or none is left. */
+  constructor(options: { readonly monotonic?: () => number; readonly changed?: (zone: ZoneId) => void } = {}) {
     this.#monotonic = options.monotonic ?? (() => performance.now())
+    this.#changed = options.changed
   }
 
   zone(id: ZoneId): ZoneState | undefined {
@@ -31,6 +34,7 @@ export class ReplicaState {
     if (held !== undefined && snapshot.version < held.snapshot.version) return 'older'
     if (held?.snapshot.version === snapshot.version && held.policy.kind !== 'failed') return 'applied'
     this.#zones.set(snapshot.id, compileZone(snapshot, held))
+    if (held !== undefined) this.#changed?.(snapshot.id)
     return 'applied'
   }
 
@@ -41,7 +45,7 @@ export class ReplicaState {
   }
 
   remove(zone: ZoneId): void {
-    this.#zones.delete(zone)
+    if (this.#zones.delete(zone)) this.#changed?.(zone)
   }
 
   /** The source said at monotonic time `at` what is current. */
