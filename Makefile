@@ -44,6 +44,18 @@ examples/npm-registry/node_modules/.package-lock.json: examples/npm-registry/pac
 	@cd examples/npm-registry && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
+.PHONY: bench
+bench: install bench-tools ## Measure: prints the table, writes bench/results.json; BENCH="--only headline --verbose" narrows it
+	@node bench/run.ts $(BENCH)
+
+.PHONY: bench-long
+bench-long: install bench-tools ## The same with 10,000,000 stored events
+	@node bench/run.ts --long $(BENCH)
+
+.PHONY: bench-tools
+bench-tools: test-servers ## Install what the benchmarks need: Postgres, Redis, HAProxy, wrk
+	@bench/install-tools.sh
+
 .PHONY: check
 check: install ## Types
 	@tsc --noEmit -p tsconfig.json

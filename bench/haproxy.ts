@@ -1,0 +1,63 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { freePort } from '@caracal/harness'
+import { untilListens } from './until-listens.ts'
+
+export type Server = { readonly url: string; readonly port: number; readonly pid: number; stop(): Promise<void> }
+
+/** HAProxy with one thread and this frontend, on loopback; resolves when it listens. `lines` are those of its frontend and what follows. */
+export async function startHaproxy(
+  folder: string,
+  name: string,
+  lines: readonly string[],
+  globals: readonly string[] = [],
+): Promise<Server> {
+  const port = await freePort()
+  const file = join(folder, `${name}.cfg`)
+  const text = [
+    'global',
+    '  nbthread 1',
+    '  maxconn 4096',
+    ...globals,
+    'defaults',
+    '  mode http',
+    '  timeout connect 5s',
+    '  timeout client 60s',
+    '  timeout server 60s',
+    'frontend incoming',
+    `  bind 127.0.0.1:${port}`,
+    ...lines,
+    '',
+  ]
+  writeFileSync(file, text.join('\n'))
+  const child = spawn('haproxy', ['-db', '-f', file], { stdio: ['ignore', 'ignore', 'pipe'] })
+  return running(child, port, name)
+}
+
+/** A process of ours that listens on this port; resolves when it does. */
+export async function running(child: ChildProcess, port: number, name: string): Promise<Server> {
+  const said: string[] = []
+  child.stderr?.on('data', (chunk) => said.push(String(chunk)))
+  child.once('error', (error) => said.push(error.message))
+  const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  await untilListens(port, () => {
+    if (child.exitCode !== null || child.pid === undefined) throw new Error(`${name} does not start: ${said.join('')}`)
+  })
+  return {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    pid: child.pid ?? 0,
+    stop: () => {
+      child.kill('SIGTERM')
+      return gone
+    },
+  }
+}
+
+/** An upstream that costs next to nothing: HAProxy answers every request itself with 1 KB. */
+export function startUpstream(folder: string): Promise<Server> {
+  return startHaproxy(folder, 'upstream', [
+    `  http-request return status 200 content-type application/octet-stream string "${'x'.repeat(1024)}"`,
+  ])
+}

@@ -1,0 +1,103 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { parseArgs } from 'node:util'
+import type { Bench } from './bench.ts'
+import type { Figure } from './figure.ts'
+import { startInstallation } from './installation.ts'
+import { describeMachine, versions } from './machine.ts'
+import { markdown, processorTable, table } from './report.ts'
+import { governedCalls } from './scenarios/governed-call.ts'
+import { headline } from './scenarios/headline.ts'
+import { fillZone } from './zone.ts'
+
+/** Scenarios on a running installation, in the order of the report. */
+const WITH_INSTALLATION: Readonly<Record<string, (bench: Bench) => Promise<Figure[]>>> = {
+  calls: governedCalls,
+  headline,
+}
+/** Scenarios that start what they need themselves. */
+const ALONE: Readonly<Record<string, (profile: Profile) => Promise<Figure[]>>> = {}
+
+type Profile = { readonly seconds: number; readonly long: number; readonly warm: number; readonly events: number }
+
+const USAGE = `node bench/run.ts [--only name,name] [--seconds 10] [--smoke] [--long] [--json] [--markdown] [--verbose]
+scenarios: ${[...Object.keys(WITH_INSTALLATION), ...Object.keys(ALONE)].join(', ')}`
+
+const { values: options } = parseArgs({
+  options: {
+    only: { type: 'string' },
+    seconds: { type: 'string' },
+    smoke: { type: 'boolean', default: false },
+    long: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    markdown: { type: 'boolean', default: false },
+    verbose: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+const print = (text: string) => void process.stdout.write(`${text}\n`)
+const tell = (text: string) => void process.stderr.write(`${text}\n`)
+
+if (options.help) print(USAGE)
+else process.exitCode = await run()
+
+/** 0 when every figure is there and nothing failed; figures below their target are reported, not punished. */
+async function run(): Promise<number> {
+  const asked = options.only?.split(',') ?? [...Object.keys(WITH_INSTALLATION), ...Object.keys(ALONE)]
+  const unknown = asked.filter((name) => !(name in WITH_INSTALLATION) && !(name in ALONE))
+  if (unknown.length > 0) {
+    tell(`There is no scenario ${unknown.join(', ')}.\n${USAGE}`)
+    return 2
+  }
+  const profile = profileOf()
+  const at = new Date().toISOString()
+  const figures: Figure[] = []
+  let failed = 0
+  const measure = async (name: string, scenario: () => Promise<Figure[]>) => {
+    tell(`${name} …`)
+    try {
+      figures.push(...(await scenario()))
+    } catch (error) {
+      failed += 1
+      tell(`${name} failed: ${error instanceof Error ? error.stack : String(error)}`)
+    }
+  }
+
+  const governed = asked.filter((name) => name in WITH_INSTALLATION)
+  if (governed.length > 0) {
+    tell('starting Postgres, Redis and the five services')
+    const installation = await startInstallation()
+    try {
+      const bench: Bench = { installation, zone: await fillZone(installation), ...profile }
+      for (const name of governed) await measure(name, () => (WITH_INSTALLATION[name] as (bench: Bench) => Promise<Figure[]>)(bench))
+    } finally {
+      await installation.stop()
+    }
+  }
+  for (const name of asked.filter((one) => one in ALONE)) {
+    await measure(name, () => (ALONE[name] as (profile: Profile) => Promise<Figure[]>)(profile))
+  }
+
+  const results = { machine: describeMachine(), versions: versions(), at, figures }
+  const file = join(import.meta.dirname, 'results.json')
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`)
+  if (options.json) print(JSON.stringify(results))
+  else if (options.markdown) print(markdown(results))
+  else {
+    print(table(results))
+    if (options.verbose) print(processorTable(figures))
+  }
+  const spoiled = figures.filter(({ errors }) => errors > 0)
+  for (const { name, errors } of spoiled) tell(`${errors} errors: ${name}`)
+  return failed > 0 || spoiled.length > 0 ? 1 : 0
+}
+
+function profileOf(): Profile {
+  const events = options.long ? 10_000_000 : 2_000_000
+  if (options.smoke) return { seconds: 1, long: 1, warm: 1, events: 20_000 }
+  const seconds = Number(options.seconds ?? 10)
+  if (!Number.isInteger(seconds) || seconds < 1) throw new Error('--seconds takes a whole number above 0')
+  return { seconds, long: options.seconds === undefined ? 60 : seconds, warm: Math.min(5, seconds), events }
+}
