@@ -117,6 +117,24 @@ export async function findRevocation(
   return row && toRecord(row)
 }
 
+/** Which of the ids are revoked in these zones, and since when. */
+export async function revokedAmong(
+  db: Queryable,
+  zones: readonly string[],
+  kind: RevocationKind,
+  ids: readonly string[],
+): Promise<ReadonlyMap<string, UnixMillis>> {
+  const rows = await db
+    .selectFrom('revocations')
+    .select(['target', 'at'])
+    .where('zone', 'in', zones as readonly ZoneId[])
+    .where('kind', '=', kind)
+    .where('target', 'in', ids)
+    .where('lifted_at', 'is', null)
+    .execute()
+  return new Map(rows.map(({ target, at }) => [target, at]))
+}
+
 /** Newest first, lifted ones included. */
 export async function listRevocations(db: Queryable, zone: ZoneId, page: PageRequest): Promise<Page<RevocationRecord>> {
   let query = db.selectFrom('revocations').selectAll().where('zone', '=', zone)
@@ -131,8 +149,14 @@ export async function listRevocations(db: Queryable, zone: ZoneId, page: PageReq
 /** Revoked for as long as nobody lifts it, however long ago: few, and no mandate's life bounds them. */
 const STANDING: readonly RevocationKind[] = ['zone', 'application', 'subject', 'connection', 'resource', 'provider']
 
-/** Every revocation in force of a kind that does not pass with the mandates that name it. */
-export async function standingRevocations(query: Queryable): Promise<readonly Revocation[]> {
-  const rows = await query.selectFrom('revocations').selectAll().where('kind', 'in', STANDING).where('lifted_at', 'is', null).execute()
+/** Every revocation in force of a kind that does not pass with the mandates that name it; of every zone unless one is named. */
+export async function standingRevocations(query: Queryable, zone?: ZoneId): Promise<readonly Revocation[]> {
+  const rows = await query
+    .selectFrom('revocations')
+    .selectAll()
+    .where('kind', 'in', STANDING)
+    .where('lifted_at', 'is', null)
+    .$if(zone !== undefined, (q) => q.where('zone', '=', zone as ZoneId))
+    .execute()
   return rows.map((row) => toRevocation(toRecord(row)))
 }

@@ -136,7 +136,7 @@ function makePlan(
       ...policies.steps.map(({ step }) => step),
       ...(policies.set === undefined || !activate ? [] : [policies.set.step]),
     ]),
-    warnings: zones.flatMap(({ policies }) => policies.warnings),
+    warnings: zones.flatMap(({ rows, policies }) => [...rows.warnings, ...policies.warnings]),
     problems: zones.flatMap(({ rows, policies }) => [...rows.problems, ...policies.problems]),
   }
 }

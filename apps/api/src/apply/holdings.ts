@@ -19,6 +19,7 @@ import {
   listProviderSecrets,
   loadZoneConfiguration,
   type Queryable,
+  standingRevocations,
 } from '@caracal/postgres'
 
 /** A policy that is active, with the text that decides. */
@@ -30,6 +31,8 @@ export type Holdings = {
   readonly applications: readonly Application[]
   readonly providers: readonly Provider[]
   readonly resources: readonly Resource[]
+  /** Ids of the zone and of what it holds that are revoked. */
+  readonly revoked: ReadonlySet<string>
   readonly secrets: ReadonlyMap<ProviderId, { readonly version: number; readonly digest: string | null }>
   readonly policies: readonly { readonly id: PolicyId; readonly name: string; readonly sha256: string | null }[]
   readonly active: {
@@ -46,7 +49,8 @@ export async function readHoldings(db: Queryable, id: ZoneId): Promise<Holdings 
   const { zone, applications, providers, resources } = configuration
   const policies = await listPolicyHashes(db, id)
   const active = await readActive(db, id)
-  return { zone, applications, providers, resources, secrets: await listProviderSecrets(db, id), policies, active }
+  const revoked = new Set((await standingRevocations(db, id)).map((revocation) => revocation.id))
+  return { zone, applications, providers, resources, revoked, secrets: await listProviderSecrets(db, id), policies, active }
 }
 
 /** The active set version with its documents; null before the first activation. */

@@ -5,7 +5,8 @@ import type { DocumentProblem, ParsedDocument } from './parse-documents.ts'
 
 /** One line of a plan, as it is answered. */
 export type PlanStep = {
-  readonly action: 'create' | 'update' | 'unchanged' | 'activate'
+  /** `revoked`: it is as the document says, and has no authority; another one has to be made. */
+  readonly action: 'create' | 'update' | 'unchanged' | 'revoked' | 'activate'
   readonly kind: string
   readonly zone: string | null
   readonly name: string
@@ -53,6 +54,7 @@ export type Draft = {
   readonly holdings: Holdings | undefined
   readonly ids: NewIds
   readonly rows: PlannedRow[]
+  readonly warnings: string[]
   readonly problems: DocumentProblem[]
   readonly providers: Map<string, ProviderFields & { readonly id: ProviderId }>
   readonly resources: Map<string, ResourceFields & { readonly id: ResourceId }>
@@ -72,10 +74,15 @@ export function blame({ problems }: Pick<Draft, 'problems'>, document: ParsedDoc
   problems.push({ ...document.placeOf(field), field, message })
 }
 
-/** Adds a row to the plan; what has no version yet is made, what has no changes stays. */
-export function planRow({ rows, name }: Draft, document: ParsedDocument, changes: readonly string[], write: RowWrite): void {
-  const action = write.version === undefined ? 'create' : changes.length === 0 ? 'unchanged' : 'update'
+/** Adds a row to the plan; what has no version yet is made, what has no changes stays. Revoked is said, for nothing undoes it. */
+export function planRow(draft: Draft, document: ParsedDocument, changes: readonly string[], write: RowWrite): void {
+  const { rows, name, warnings } = draft
   const { kind, body } = document
+  const revoked = draft.holdings?.revoked.has(write.id) === true
+  const same = revoked ? 'revoked' : 'unchanged'
+  const action = write.version === undefined ? 'create' : changes.length === 0 ? same : 'update'
+  if (revoked)
+    warnings.push(`${kind} ${body.name} is revoked: applying it gives nothing back; \`caracal delete\` it and apply again for a new one`)
   rows.push({
     step: { action, kind, zone: kind === 'Zone' ? null : name, name: body.name, changes: action === 'create' ? [] : changes },
     write,

@@ -13,6 +13,7 @@ export type RowPlan = {
   readonly id: ZoneId
   /** In the order of writing: a zone before what it holds, a provider before its resources. */
   readonly rows: readonly PlannedRow[]
+  readonly warnings: readonly string[]
   readonly problems: readonly DocumentProblem[]
   /** The zone as it will be. */
   readonly zone: Pick<Zone, 'id' | 'name' | 'labels'>
@@ -36,6 +37,7 @@ export function planRows(
     holdings,
     ids,
     rows: [],
+    warnings: [],
     problems: [],
     providers: new Map(holdings?.providers.map((one) => [one.name, providerFieldsOf(one)])),
     resources: new Map(holdings?.resources.map((one) => [one.name, resourceFieldsOf(one)])),
@@ -45,7 +47,15 @@ export function planRows(
   for (const document of documentsOf(draft, 'Provider')) planProvider(draft, document, secrets)
   for (const document of documentsOf(draft, 'Resource')) planResource(draft, document)
   checkTogether(draft)
-  return { id: zone.id, rows: draft.rows, problems: draft.problems, zone, applications, resources: [...draft.resources.values()] }
+  return {
+    id: zone.id,
+    rows: draft.rows,
+    warnings: draft.warnings,
+    problems: draft.problems,
+    zone,
+    applications,
+    resources: [...draft.resources.values()],
+  }
 }
 
 function planZone(draft: Draft): RowPlan['zone'] {

@@ -43,7 +43,7 @@ export async function writeRow(
   { step, write }: PlannedRow,
   now: UnixMillis,
 ): Promise<Result<readonly ChangeEvent[]>> {
-  if (step.action === 'unchanged') return ok([])
+  if (step.action === 'unchanged' || step.action === 'revoked') return ok([])
   const written = await rowOf(tx, zone, write, now)
   // Another apply may have made the same name in between; planned anew it is an update.
   if (!written.ok) return refuse('version_moved', `${step.kind} ${step.name} was changed at the same time`)

@@ -190,3 +190,26 @@ describe('the feed', () => {
     expect((await api.call('POST', '/v1/zones', { name: 'doomed' })).status).toBe(201)
   })
 })
+
+test('what is revoked says so wherever it is read, and to whoever applies it again', async () => {
+  const { body: app } = await api.call('POST', `${base}/applications`, { name: 'astray' })
+  const nouns = { application: 'applications', resource: 'resources', provider: 'providers' } as const
+  const documents = SAMPLE.replaceAll('name: lab', 'name: revoked-lab')
+  await api.apply(documents)
+  const second = (await api.call('GET', '/v1/zones?name=revoked-lab')).body.items[0].id
+  for (const [kind, noun] of Object.entries(nouns)) {
+    const path = `/v1/zones/${second}/${noun}`
+    const [row] = (await api.call('GET', path)).body.items
+    expect(row).not.toHaveProperty('revokedAt')
+    await api.call('POST', `/v1/zones/${second}/revocations`, { kind, id: row.id, reason: 'it went astray' })
+    const shown = { id: row.id, revokedAt: expect.any(Number) }
+    expect((await api.call('GET', path)).body.items[0]).toMatchObject(shown)
+    expect((await api.call('GET', `${path}?name=${row.name}`)).body.items[0]).toMatchObject(shown)
+    if (kind !== 'provider') expect((await api.call('GET', `${path}/${row.id}`)).body).toMatchObject(shown)
+  }
+  const again = await api.apply(documents, { mode: 'plan' })
+  const said = again.body.steps.map((step: { action: string; kind: string }) => `${step.action} ${step.kind}`)
+  expect(said).toEqual(expect.arrayContaining(['revoked Application', 'revoked Provider', 'revoked Resource', 'unchanged Zone']))
+  expect(again.body.warnings).toContainEqual(expect.stringMatching(/^Resource \S+ is revoked: /))
+  expect((await api.call('GET', `${base}/applications/${app.id}`)).body).not.toHaveProperty('revokedAt')
+})

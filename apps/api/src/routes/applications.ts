@@ -17,12 +17,14 @@ import { deletion } from '../change/delete-answer.ts'
 import type { ApiDesk } from '../desk.ts'
 import { kill } from '../revocations/kill.ts'
 import { ApplicationBody, DeleteBody } from './entity-schemas.ts'
+import { markRevoked } from './mark-revoked.ts'
 import { NamedListQuery, namedListAnswer } from './named-list.ts'
 import { DryRunQuery, InZone, LabelTexts, NameText, OfZone, readers, zoneOf } from './parameters.ts'
 
 /** `/v1/zones/{zone}/applications`. */
 export function applicationRoutes(desk: ApiDesk): RouteRow[] {
   const { database } = desk
+  const revoked = markRevoked(database.query, 'application')
   const common = { exposure: 'public', params: InZone('application') } as const
   return [
     route({
@@ -37,8 +39,8 @@ export function applicationRoutes(desk: ApiDesk): RouteRow[] {
       reply: { 200: ListOf(ApplicationBody) },
       handle: (request) =>
         namedListAnswer(desk.cursors, 'applications', request, {
-          list: (page) => listApplications(database.query, zoneOf(request), page),
-          byName: (name) => findApplicationByName(database.query, zoneOf(request), name),
+          list: (page) => revoked.page(listApplications(database.query, zoneOf(request), page)),
+          byName: (name) => revoked.one(findApplicationByName(database.query, zoneOf(request), name)),
         }),
     }),
     route({
@@ -76,7 +78,7 @@ export function applicationRoutes(desk: ApiDesk): RouteRow[] {
       rate: 'read',
       reply: { 200: ApplicationBody, 404: Problem('not_found') },
       handle: async (request) => {
-        const found = await findApplication(database.query, zoneOf(request), request.params.id)
+        const found = await revoked.one(findApplication(database.query, zoneOf(request), request.params.id))
         return found === undefined ? refuse('not_found') : answer(200, found, { etag: etag(found.version) })
       },
     }),

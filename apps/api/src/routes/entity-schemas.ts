@@ -3,16 +3,20 @@ import Type from 'typebox'
 /** How entities look in answers: what core calls them, times in Unix milliseconds. */
 
 const stored = { version: Type.Integer(), createdAt: Type.Number(), updatedAt: Type.Number() }
+const revocable = {
+  revokedAt: Type.Optional(Type.Number({ description: 'Since when it is revoked; absent while it is not, and in answers to changes' })),
+}
 const inZone = { id: Type.String(), zone: Type.String(), name: Type.String() }
 
-export const ZoneBody = Type.Object({ id: Type.String(), name: Type.String(), labels: Type.Array(Type.String()), ...stored })
-export const ApplicationBody = Type.Object({ ...inZone, labels: Type.Array(Type.String()), ...stored })
+export const ZoneBody = Type.Object({ id: Type.String(), name: Type.String(), labels: Type.Array(Type.String()), ...revocable, ...stored })
+export const ApplicationBody = Type.Object({ ...inZone, labels: Type.Array(Type.String()), ...revocable, ...stored })
 export const ProviderBody = Type.Object(
   {
     ...inZone,
     kind: Type.String(),
     hosts: Type.Array(Type.String()),
     expiresAt: Type.Union([Type.Number(), Type.Null()]),
+    ...revocable,
     ...stored,
   },
   { additionalProperties: true, description: 'With the members of its kind; never its secret' },
@@ -31,6 +35,7 @@ export const ResourceBody = Type.Object({
   encodedSeparators: Type.String(),
   maxBodyBytes: Type.Integer(),
   timeouts: Type.Object({ connect: Type.Number(), firstByte: Type.Number(), idle: Type.Number(), stream: Type.Number() }),
+  ...revocable,
   ...stored,
 })
 export const PolicyBody = Type.Object({ ...inZone, ...stored })

@@ -24,6 +24,7 @@ import { deletion } from '../change/delete-answer.ts'
 import type { ApiDesk } from '../desk.ts'
 import { kill } from '../revocations/kill.ts'
 import { DeleteBody, ProviderBody } from './entity-schemas.ts'
+import { markRevoked } from './mark-revoked.ts'
 import { NamedListQuery, namedListAnswer } from './named-list.ts'
 import { DryRunQuery, InZone, Moment, OfZone, readers, zoneOf } from './parameters.ts'
 import { refuseBody } from './violations.ts'
@@ -49,6 +50,7 @@ const ProviderPatch = Type.Object({
 /** `/v1/zones/{zone}/providers`. A secret goes in and never comes out (P-084). */
 export function providerRoutes(desk: ApiDesk): RouteRow[] {
   const { database, sealing } = desk
+  const revoked = markRevoked(database.query, 'provider')
   const sealedSecret = async (zone: ZoneId, id: ProviderId, version: number, secret: string): Promise<Result<NewSecret>> => {
     const digest = await sealing.digestProviderSecret(zone, id, secret)
     if (!digest.ok) return digest
@@ -68,8 +70,8 @@ export function providerRoutes(desk: ApiDesk): RouteRow[] {
       reply: { 200: ListOf(ProviderBody) },
       handle: (request) =>
         namedListAnswer(desk.cursors, 'providers', request, {
-          list: (page) => listProviders(database.query, zoneOf(request), page),
-          byName: (wanted) => findProviderByName(database.query, zoneOf(request), wanted),
+          list: (page) => revoked.page(listProviders(database.query, zoneOf(request), page)),
+          byName: (wanted) => revoked.one(findProviderByName(database.query, zoneOf(request), wanted)),
         }),
     }),
     route({
@@ -115,7 +117,7 @@ export function providerRoutes(desk: ApiDesk): RouteRow[] {
       params: InZone('provider'),
       reply: { 200: ProviderBody, 404: Problem('not_found') },
       handle: async (request) => {
-        const found = await findProvider(database.query, zoneOf(request), request.params.id)
+        const found = await revoked.one(findProvider(database.query, zoneOf(request), request.params.id))
         return found === undefined ? refuse('not_found') : answer(200, found, { etag: etag(found.version) })
       },
     }),

@@ -21,6 +21,7 @@ import { deletion } from '../change/delete-answer.ts'
 import type { ApiDesk } from '../desk.ts'
 import { kill } from '../revocations/kill.ts'
 import { DeleteBody, ResourceBody } from './entity-schemas.ts'
+import { markRevoked } from './mark-revoked.ts'
 import { NamedListQuery, namedListAnswer } from './named-list.ts'
 import { DryRunQuery, InZone, OfZone, readers, zoneOf } from './parameters.ts'
 import { refuseBody } from './violations.ts'
@@ -37,6 +38,7 @@ const ResourceInput = Type.Object({
 /** `/v1/zones/{zone}/resources`. */
 export function resourceRoutes(desk: ApiDesk): RouteRow[] {
   const { database } = desk
+  const revoked = markRevoked(database.query, 'resource')
   return [
     route({
       method: 'GET',
@@ -50,8 +52,8 @@ export function resourceRoutes(desk: ApiDesk): RouteRow[] {
       reply: { 200: ListOf(ResourceBody) },
       handle: (request) =>
         namedListAnswer(desk.cursors, 'resources', request, {
-          list: (page) => listResources(database.query, zoneOf(request), page),
-          byName: (name) => findResourceByName(database.query, zoneOf(request), name),
+          list: (page) => revoked.page(listResources(database.query, zoneOf(request), page)),
+          byName: (name) => revoked.one(findResourceByName(database.query, zoneOf(request), name)),
         }),
     }),
     route({
@@ -91,7 +93,7 @@ export function resourceRoutes(desk: ApiDesk): RouteRow[] {
       params: InZone('resource'),
       reply: { 200: ResourceBody, 404: Problem('not_found') },
       handle: async (request) => {
-        const found = await findResource(database.query, zoneOf(request), request.params.id)
+        const found = await revoked.one(findResource(database.query, zoneOf(request), request.params.id))
         return found === undefined ? refuse('not_found') : answer(200, found, { etag: etag(found.version) })
       },
     }),

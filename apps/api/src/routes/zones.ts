@@ -8,12 +8,14 @@ import { deletion } from '../change/delete-answer.ts'
 import type { ApiDesk } from '../desk.ts'
 import { kill } from '../revocations/kill.ts'
 import { DeleteBody, ZoneBody } from './entity-schemas.ts'
+import { markRevoked } from './mark-revoked.ts'
 import { NamedListQuery, namedListAnswer } from './named-list.ts'
 import { DryRunQuery, LabelTexts, NameText, OfZone, readers, zoneOf } from './parameters.ts'
 
 /** `/v1/zones`. */
 export function zoneRoutes(desk: ApiDesk): RouteRow[] {
   const { database } = desk
+  const revoked = markRevoked(database.query, 'zone')
   return [
     route({
       method: 'GET',
@@ -28,12 +30,12 @@ export function zoneRoutes(desk: ApiDesk): RouteRow[] {
         const own = adminOf(request.principal).zone
         if (own === null) {
           return namedListAnswer(desk.cursors, 'zones', request, {
-            list: (page) => listZones(database.query, page),
-            byName: (name) => findZoneByName(database.query, name),
+            list: (page) => revoked.page(listZones(database.query, page)),
+            byName: (name) => revoked.one(findZoneByName(database.query, name)),
           })
         }
         const mine = async (name: string | undefined) => {
-          const zone = await findZone(database.query, own)
+          const zone = await revoked.one(findZone(database.query, own))
           return zone !== undefined && (name === undefined || zone.name === name) ? zone : undefined
         }
         return namedListAnswer(desk.cursors, 'zones', request, {

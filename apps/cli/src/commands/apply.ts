@@ -9,7 +9,7 @@ import type { CommandContext } from './command.ts'
 export type ApplyOptions = { readonly files: readonly string[]; readonly plan: boolean; readonly activate: boolean }
 
 type PlanStep = {
-  readonly action: 'create' | 'update' | 'unchanged' | 'activate'
+  readonly action: 'create' | 'update' | 'unchanged' | 'revoked' | 'activate'
   readonly kind: string
   readonly zone: string | null
   readonly name: string
@@ -84,8 +84,8 @@ function collectSecrets(documents: readonly SourceFile[], env: NodeJS.ProcessEnv
   return secrets
 }
 
-const MARKS = { create: '+', update: '~', unchanged: '=', activate: '>' } as const
-const COLOURS = { create: 'green', update: 'yellow', unchanged: 'dim', activate: 'cyan' } as const
+const MARKS = { create: '+', update: '~', unchanged: '=', revoked: '!', activate: '>' } as const
+const COLOURS = { create: 'green', update: 'yellow', unchanged: 'dim', revoked: 'red', activate: 'cyan' } as const
 
 function describe(answer: ApplyAnswer): string[] {
   const rows = answer.steps.map((step) => [
@@ -99,7 +99,7 @@ function describe(answer: ApplyAnswer): string[] {
     const step = answer.steps[index - 1]
     return step === undefined ? line : colour(COLOURS[step.action], line)
   })
-  const changed = answer.steps.filter((step) => step.action !== 'unchanged').length
+  const changed = answer.steps.filter(({ action }) => action !== 'unchanged' && action !== 'revoked').length
   const summary = answer.applied
     ? `${changed} changed, ${answer.steps.length - changed} unchanged`
     : `plan only: ${changed} would change; nothing was written`

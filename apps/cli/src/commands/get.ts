@@ -37,8 +37,9 @@ export async function get({ output, context }: CommandContext, options: { noun: 
   }
   if (output.json) return output.line(JSON.stringify(rows))
   if (rows.length === 0) return output.note(`There are no ${PATHS[noun] ?? `${noun}s`}.`)
-  const columns = [...(rows.some((row) => row.zoneName !== undefined) ? ['zoneName'] : []), ...(COLUMNS[noun] ?? [])]
-  const head = columns.map((column) => (column === 'zoneName' ? 'zone' : column))
+  const shownWhere = (column: string) => (rows.some((row) => row[column] !== undefined) ? [column] : [])
+  const columns = [...shownWhere('zoneName'), ...(COLUMNS[noun] ?? []), ...shownWhere('revokedAt')]
+  const head = columns.map((column) => (column === 'zoneName' ? 'zone' : column === 'revokedAt' ? 'revoked' : column))
   const cells = rows.map((row) => columns.map((column) => cell(column, row[column])))
   for (const line of table(head, cells)) output.line(line)
 }
