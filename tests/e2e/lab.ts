@@ -15,14 +15,15 @@ export type Upstream = {
   stop(): Promise<void>
 }
 
-/** An upstream that notes what reaches it; `/stream` never ends. */
-export async function startUpstream(): Promise<Upstream> {
+/** An upstream that notes what reaches it and answers after `delay` milliseconds; `/stream` never ends. */
+export async function startUpstream({ delay = 0 } = {}): Promise<Upstream> {
   const seen: Upstream['seen'] = []
   const server = createServer((request, response) => {
     seen.push({ method: request.method ?? '', url: request.url ?? '', headers: request.headers })
     if (request.url?.startsWith('/stream')) return stream(response)
     request.resume()
-    request.on('end', () => response.writeHead(200, { 'content-type': 'text/plain' }).end('from the upstream'))
+    const answer = () => response.writeHead(200, { 'content-type': 'text/plain' }).end('from the upstream')
+    request.on('end', () => (delay === 0 ? answer() : setTimeout(answer, delay)))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
