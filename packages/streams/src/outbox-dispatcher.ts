@@ -111,10 +111,10 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
       WHERE id = failed`.execute(database.query)
   }
 
-  async function answers(): Promise<boolean> {
+  /** A store that answers and takes nothing, full or read-only, is as good as away. */
+  async function takesWrites(): Promise<boolean> {
     try {
-      await streams.ping()
-      return true
+      return (await streams.standing()).refuses === null
     } catch {
       return false
     }
@@ -122,7 +122,7 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
 
   /** While the store is away nobody's patience is used up: a revocation must not wait once it is back (P-175). */
   async function waitForStore(): Promise<void> {
-    for (let attempt = 0; !signal.aborted && !(await answers()); attempt += 1) await pause(backoff(attempt, 50, 500), signal)
+    for (let attempt = 0; !signal.aborted && !(await takesWrites()); attempt += 1) await pause(backoff(attempt, 50, 500), signal)
   }
 
   async function bury(rows: readonly Row[]): Promise<void> {
@@ -142,7 +142,7 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
     await finish(decodable.filter((row) => !again.has(row.id)))
     const [first] = failed
     if (!first) return rows.length === BATCH
-    const storeIsAway = !(await answers())
+    const storeIsAway = !(await takesWrites())
     logger.warn(
       { err: first.error, producer, messages: failed.length },
       'messages of the outbox could not be published; they are tried again',

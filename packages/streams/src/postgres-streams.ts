@@ -5,6 +5,7 @@ import { readBroadcast } from './broadcast-reader.ts'
 import { startHeartbeat } from './heartbeat.ts'
 import { sealMessage } from './message-authentication.ts'
 import { beatInPostgres, PostgresBroadcastReader, publishToPostgres, tipInPostgres } from './postgres-broadcast.ts'
+import { standingOfPostgres } from './postgres-standing.ts'
 import { keepUp } from './postgres-upkeep.ts'
 import { listenForStreams } from './postgres-wake.ts'
 import { appendToPostgres, healthInPostgres, postgresQuarantine, postgresWorkSource } from './postgres-work.ts'
@@ -108,6 +109,7 @@ export function openPostgresStreams({ database, keys, logger, timing }: Postgres
       await write(() => sql`DELETE FROM stream_claims WHERE key = ${key} AND owner = ${owner}`.execute(database.query))
     },
     ping: () => fromStore(() => database.ping()),
+    standing: () => fromStore(() => standingOfPostgres(database)),
     close: async () => {
       await Promise.all([...running].map((subscription) => subscription.stop()))
       await upkeep.stop()

@@ -11,8 +11,13 @@ end
 
 const HEAD = `
 local function head(key, fresh)
-  redis.call('HSETNX', key, 'epoch', fresh)
-  return redis.call('HGET', key, 'epoch'), tonumber(redis.call('HGET', key, 'count') or '0')
+  -- Written only where it is missing: who reads needs no store that takes writes.
+  local epoch = redis.call('HGET', key, 'epoch')
+  if not epoch then
+    redis.call('HSET', key, 'epoch', fresh)
+    epoch = fresh
+  end
+  return epoch, tonumber(redis.call('HGET', key, 'count') or '0')
 end
 `
 
@@ -98,6 +103,16 @@ for i = 1, #found[1][2], 2 do at[found[1][2][i]] = found[1][2][i + 1] end
 redis.call('XADD', KEYS[1], '*', 't', at['t'], 'p', at['p'], 'k', at['k'], 'm', at['m'])
 redis.call('XDEL', KEYS[2], ARGV[1])
 return 1
+`
+
+/**
+ * Keys: probe. Arguments: how long it stays (ms). The clock, and what a write is answered with: as text, because the client
+ * would go and look for another primary when it meets the error itself.
+ */
+export const STANDING = `
+local time = redis.call('TIME')
+local written = redis.pcall('SET', KEYS[1], '1', 'PX', ARGV[1])
+return {time[1], time[2], written.err or ''}
 `
 
 /** Keys: claim. Arguments: owner. */

@@ -153,3 +153,55 @@ test('[P-057] a stream that is set back by a failover is noticed although its nu
   await streams.publish('caracal.config', 'm2 again')
   await vi.waitFor(() => expect(reader.seen).toEqual(['m1', 'm2', 'm2 again']), 5_000)
 })
+
+test('[P-174] [P-115] Redis at `maxmemory` and Redis as a replica: what is refused says why, what only reads goes on, and so does everything afterwards', async () => {
+  const streams = open()
+  const reader = recorder()
+  await streams.publish('caracal.revocations', 'm1')
+  await streams.subscribe('caracal.revocations', '', reader)
+  await streams.append('caracal.audit.events', [{ partition: 'z', payload: 'e1' }])
+  expect(await streams.standing()).toMatchObject({ refuses: null, usedRatio: null })
+
+  const reasonOf = (call: Promise<unknown>) =>
+    call.then(
+      () => 'done',
+      (error: unknown) => (error as StoreUnavailable).reason,
+    )
+  const refusals = async () => [
+    await reasonOf(streams.claim('k', 'me', 10)),
+    await reasonOf(streams.publish('caracal.revocations', 'm2')),
+    await reasonOf(streams.append('caracal.audit.events', [{ partition: 'z', payload: 'e2' }])),
+  ]
+  await redis.config('SET', 'maxmemory', '1mb')
+  expect(await refusals()).toEqual(['store_full', 'store_full', 'store_full'])
+  const full = await streams.standing()
+  expect(full.refuses).toBe('store_full')
+  expect(full.usedRatio).toBeGreaterThan(0.75)
+  // Taking work and acknowledging it is how a full Redis becomes empty again.
+  const taken: string[] = []
+  await streams
+    .consume('caracal.audit.events', {
+      group: 'audit',
+      consumer: 'c',
+      batch: 10,
+      handle: async (messages) => {
+        for (const { payload } of messages) taken.push(payload)
+        return messages.map(() => 'done')
+      },
+    })
+    .catch(() => undefined)
+  expect(await streams.tip('caracal.revocations')).not.toBe('')
+
+  await redis.config('SET', 'maxmemory', '0')
+  expect(await refusals()).toEqual(['done', 'done', 'done'])
+  await vi.waitFor(() => expect(reader.seen).toEqual(['m1', 'm2']), 5_000)
+  await vi.waitFor(() => expect(taken).toEqual(['e1', 'e2']), 5_000)
+  expect(reader.gaps).toEqual([])
+
+  const primary = await startRedis()
+  await redis.replicaof('127.0.0.1', primary.port)
+  await vi.waitFor(async () => expect((await streams.standing()).refuses).toBe('store_read_only'), 10_000)
+  await redis.replicaof('NO', 'ONE')
+  await vi.waitFor(async () => expect((await streams.standing()).refuses).toBe(null), 10_000)
+  await primary.stop()
+})

@@ -7,6 +7,7 @@ import { beatInRedis, publishToRedis, readFromRedis, tipInRedis } from './redis-
 import { connectRedis } from './redis-connection.ts'
 import { redisQuarantine } from './redis-quarantine.ts'
 import { RELEASE } from './redis-scripts.ts'
+import { standingOfRedis } from './redis-standing.ts'
 import { appendToRedis, healthInRedis, RedisWorkSource } from './redis-work.ts'
 import { fromStore } from './store-unavailable.ts'
 import type { StreamLogger } from './stream-logger.ts'
@@ -94,6 +95,7 @@ export function openRedisStreams(options: RedisStreamsOptions): Streams {
       await fromStore(() => redis.eval(RELEASE, 1, claimKey(key), owner))
     },
     ping: () => fromStore(() => ping(redis, options.requireNoEviction)),
+    standing: () => fromStore(() => standingOfRedis(redis)),
     close: async () => {
       await Promise.all([...running].map((subscription) => subscription.stop()))
       redis.disconnect()

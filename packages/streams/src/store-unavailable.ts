@@ -30,8 +30,8 @@ const FULL = /^OOM /
 const READ_ONLY = /^(?:READONLY|MISCONF|NOREPLICAS) /
 
 /** The reason when a store answered that it takes no change at the moment (P-174); undefined for every other error. */
-export function refusedChange(error: unknown): Exclude<StoreReason, 'store_unavailable'> | undefined {
-  if (!(error instanceof Error)) return undefined
+export function refusedChange(error: unknown, depth = 0): Exclude<StoreReason, 'store_unavailable'> | undefined {
+  if (!(error instanceof Error) || depth > 2) return undefined
   const code = 'code' in error ? error.code : undefined
   if (code === '53100' || FULL.test(error.message)) return 'store_full'
   // 25006: read_only_sql_transaction, also on a standby.
@@ -39,7 +39,7 @@ export function refusedChange(error: unknown): Exclude<StoreReason, 'store_unava
   // A MULTI is refused with what its commands were refused with.
   const within = 'previousErrors' in error && Array.isArray(error.previousErrors) ? (error.previousErrors as unknown[]) : []
   for (const one of within) {
-    const found = refusedChange(one)
+    const found = refusedChange(one, depth + 1)
     if (found !== undefined) return found
   }
   return undefined

@@ -1,4 +1,5 @@
-import type { BroadcastStream, WorkStream } from '@caracal/core'
+import type { BroadcastStream, UnixMillis, WorkStream } from '@caracal/core'
+import type { StoreReason } from './store-unavailable.ts'
 
 /** A place in one stream, opaque to callers, ordered within the stream. `''` is before the first message. */
 export type Position = string
@@ -49,6 +50,16 @@ export type Quarantined = {
 
 export type StreamHealth = { readonly lag: number; readonly oldestPendingSeconds: number; readonly quarantined: number }
 
+/** What the store behind the streams says of itself. */
+export type StoreStanding = {
+  /** Its clock. */
+  readonly at: UnixMillis
+  /** Why it takes no change at the moment; null when it takes them. */
+  readonly refuses: Exclude<StoreReason, 'store_unavailable'> | null
+  /** Part of its memory limit that is in use; null where it has none. */
+  readonly usedRatio: number | null
+}
+
 /**
  * Broadcast streams (every replica reads all, from its own position) and work streams (one group, acknowledged),
  * over Redis or Postgres. Every message is authenticated; one that is not is quarantined (work) or reported and skipped (broadcast).
@@ -85,5 +96,7 @@ export type Streams = {
 
   /** Resolves when the store answers; throws when it does not. */
   ping(): Promise<void>
+  /** Asks the store for its clock, its memory and whether it takes a change; throws when it does not answer. */
+  standing(): Promise<StoreStanding>
   close(): Promise<void>
 }
