@@ -25,6 +25,7 @@ import {
   ownStreams,
   type RouteRow,
   type RunningService,
+  revocationPropagation,
   type StopHook,
   schemaCheck,
   startService,
@@ -121,6 +122,7 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
     onStop('refusals', refusals.close)
 
     const metrics = createMetrics({ service: 'coordinator', version, mode: config.CARACAL_MODE })
+    revocations.measure(revocationPropagation(metrics))
     const own = coordinatorMetrics(metrics, {
       zones: () => state.zones().length,
       verified: verifier.cached,

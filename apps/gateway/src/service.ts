@@ -17,6 +17,7 @@ import {
   observeConnections,
   ownStreams,
   type RunningService,
+  revocationPropagation,
   type StopHook,
   type StopReport,
   startMetricsListener,
@@ -86,6 +87,7 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
   const rates = callRates({ perApplication: config.APPLICATION_RATE, unprovenPerSource: config.UNPROVEN_RATE, verifier })
   const sourceOf = createSourceOf(config.TRUSTED_PROXIES)
   const metrics = createMetrics({ service: 'gateway', version, mode: config.CARACAL_MODE })
+  revocations.measure(revocationPropagation(metrics))
   const own = gatewayMetrics(metrics, {
     zones: () => state.zones().length,
     verified: verifier.cached,

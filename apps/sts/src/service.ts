@@ -14,6 +14,7 @@ import {
   ownDatabase,
   ownStreams,
   type RunningService,
+  revocationPropagation,
   type StopHook,
   schemaCheck,
   startService,
@@ -125,6 +126,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
     const mandates = mandateVerifier({ keyring: (zone) => zones.get(zone)?.keyring })
     const metrics = createMetrics({ service: 'sts', version, mode: config.CARACAL_MODE })
     const throttle = createFailureThrottle({ now: clock })
+    revocations.measure(revocationPropagation(metrics))
     const own = stsMetrics(metrics, {
       zones: () => zones.all().length,
       unloadable: () => zones.all().filter((zone) => !zone.policies.ok).length,

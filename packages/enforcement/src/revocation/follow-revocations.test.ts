@@ -169,6 +169,25 @@ describe.each(['postgres', 'redis'] as const)('following revocations over %s', (
     expect(view.unfit()).toBeNull()
   })
 
+  it('[P-055] each revocation is measured once, from its transaction until it is refused here', async () => {
+    const { view, follower: f } = follow()
+    follower = f
+    await f.joined
+    const took: number[] = []
+    f.measure((seconds) => took.push(seconds))
+    const [early, late, last] = [newId('session'), newId('session'), newId('session')]
+    await publish({ ...message(early), at: Date.now() - 3_000 })
+    await publish({ ...message(early), at: Date.now() - 3_000 }) // published again: it was refused already
+    await publish({ ...message(late), at: Date.now() + 60_000 }) // a clock that is ahead
+    await publish(message(newId('session'), 'lift'))
+    await publish(message(last))
+    await until(() => view.isRevoked([last]) === last)
+    expect(took).toHaveLength(3)
+    expect(took[0]).toBeGreaterThanOrEqual(3)
+    expect(took[1]).toBe(0)
+    expect(took[2]).toBeLessThan(30)
+  })
+
   it('a message that is none is reported, and the next one counts', async () => {
     const { view, follower: f, seen } = follow()
     follower = f

@@ -1,4 +1,4 @@
-import type { Clock, UnixMillis } from '@caracal/core'
+import type { Clock, Revocation, UnixMillis } from '@caracal/core'
 import type { Streams, Subscription } from '@caracal/streams'
 import { readRevocation } from './read-revocation.ts'
 import type { RevocationSource } from './revocation-source.ts'
@@ -20,6 +20,8 @@ export type RevocationFollower = {
   readonly joined: Promise<void>
   /** Whether the broadcast is silent and the source is polled instead. */
   readonly polling: () => boolean
+  /** Tells from now on how many seconds each revocation took from its transaction until it is refused and cut here (P-055). */
+  readonly measure: (took: (seconds: number) => void) => void
   readonly stop: () => Promise<void>
 }
 
@@ -52,7 +54,15 @@ export function followRevocations(options: FollowOptions): RevocationFollower {
   let reload = false
   let nextLoad = Number.NEGATIVE_INFINITY
   let joining: Promise<void> | null = null
+  let took: (seconds: number) => void = () => {}
   const joined = Promise.withResolvers<void>()
+
+  /** Applies what came, and measures what was not known before: what is published again was refused already. */
+  function applyMeasured(revocations: readonly Revocation[], apply: () => void): void {
+    const news = revocations.filter(({ op, id }) => op === 'revoke' && view.isRevoked([id]) === null)
+    apply()
+    for (const { at } of news) took(Math.max(0, clock() - at) / 1000)
+  }
 
   /** Loads a snapshot, single flight; gives the place to subscribe from, or null when it failed. */
   function loadSnapshot(): Promise<string | null> {
@@ -84,7 +94,7 @@ export function followRevocations(options: FollowOptions): RevocationFollower {
         onMessage: (message) => {
           const revocation = readRevocation(message.payload)
           if (revocation === null) report('message', new Error('not a revocation'))
-          else view.apply(revocation, message.position)
+          else applyMeasured([revocation], () => view.apply(revocation, message.position))
         },
         onAlive: () => {
           lastSign = monotonic()
@@ -109,7 +119,7 @@ export function followRevocations(options: FollowOptions): RevocationFollower {
     const silence = Number.isFinite(lastSign) ? asked - lastSign : 0
     try {
       const answer = await source.since(pollFrom ?? clock() - silence - POLL_OVERLAP_MS)
-      view.merge(answer.revocations)
+      applyMeasured(answer.revocations, () => view.merge(answer.revocations))
       view.proven(asked)
       pollFrom = answer.at - POLL_OVERLAP_MS
     } catch (error) {
@@ -140,6 +150,9 @@ export function followRevocations(options: FollowOptions): RevocationFollower {
   const timer = setInterval(tick, TICK_MS)
   return {
     joined: joined.promise,
+    measure: (to) => {
+      took = to
+    },
     polling: () => poll !== null || pollFrom !== null,
     async stop() {
       stopped = true
