@@ -14,7 +14,7 @@ let consistency: string[]
 
 beforeAll(async () => {
   check = foreignChecker()
-  log = await recordRealLog()
+  log = await recordRealLog(92)
   const proof = await log.get(`/log/proof/consistency?first=${sizeOf(log.early)}&second=${sizeOf(log.late)}`)
   consistency = ((await proof.json()) as { hashes: string[] }).hashes
 }, 180_000)

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Lab, startLab } from '../e2e/lab.ts'
 
-/** A log that a running Caracal wrote: mandates, calls, refusals, revocations; more than a tile of them. */
+/** A log that a running Caracal wrote: mandates, calls, refusals, revocations. */
 export type RealLog = {
   readonly lab: Lab
   readonly origin: string
@@ -19,6 +19,7 @@ export type RealLog = {
   readonly bundle: string
   /** One event of each type, with its proof in `late`. */
   readonly proofs: readonly Proof[]
+  /** For files of the test; goes with the rest. */
   readonly folder: string
   get(path: string): Promise<Response>
   stop(): Promise<void>
@@ -26,18 +27,18 @@ export type RealLog = {
 
 export type Proof = { readonly index: number; readonly checkpoint: string; readonly event: string; readonly hashes: readonly string[] }
 
-/** Runs Caracal, works with it, and collects what it publishes. */
-export async function recordRealLog(): Promise<RealLog> {
+/** Runs Caracal, works with it, and collects what it publishes. 92 rounds are more than a tile of 256 events. */
+export async function recordRealLog(rounds: number): Promise<RealLog> {
   const lab = await startLab()
   const folder = mkdtempSync(join(tmpdir(), 'caracal-interop-'))
   const token = readFileSync(join(lab.installation.home, 'keys/audit-admin-token'), 'utf8').trim()
   const base = `${lab.installation.endpoints.audit}/v1/zones/${lab.zone}`
   const get = (path: string) => fetch(`${base}${path}`, { headers: { authorization: `Bearer ${token}` } })
 
-  await work(lab, 12)
-  const early = await checkpointPast(get, 12)
-  await work(lab, 80)
-  const late = await checkpointPast(get, 257)
+  await work(lab, 6)
+  const early = await checkpointPast(get, 24)
+  await work(lab, rounds - 6)
+  const late = await checkpointPast(get, rounds * 4)
 
   const { origin, vkeys } = (await (await get('/log/keys')).json()) as { origin: string; vkeys: string[] }
   const size = sizeOf(late)

@@ -128,6 +128,8 @@ export function program(): Command {
     .option('-z, --zone <zone>', 'zone name or id')
     .option('--bundle <file>', 'an exported bundle')
     .option('--key <vkey>', 'public key of the log, or a file that holds it')
+    .option('--checkpoint <file>', 'a checkpoint that was kept: what is verified must extend it')
+    .option('--whole', 'a bundle that claims less than the whole log is a finding', false)
     .action(async (options) => (await import('./commands/audit.ts')).verify(here(), options))
   audit
     .command('export')

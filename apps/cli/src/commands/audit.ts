@@ -1,7 +1,15 @@
 import { createReadStream, createWriteStream, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { type BundleReport, type Finding, parseVerifierKey, type TrustedKey, verifyBundle } from '@caracal/ledger'
+import {
+  type BundleReport,
+  type Checkpoint,
+  type Finding,
+  openCheckpoint,
+  parseVerifierKey,
+  type TrustedKey,
+  verifyBundle,
+} from '@caracal/ledger'
 import { request } from 'undici'
 import { callService, problemError, unreachable } from '../api-client.ts'
 import { CliError } from '../cli-error.ts'
@@ -41,15 +49,22 @@ export async function logKeys(where: Audit, zone: string): Promise<LogKeys> {
   return callService<LogKeys>(where.audit, where.token, `/v1/zones/${zone}/log/keys`)
 }
 
+export type VerifyOptions = {
+  readonly bundle?: string
+  readonly key?: string
+  readonly zone?: string
+  /** A file with a checkpoint that was kept. */
+  readonly checkpoint?: string
+  readonly whole?: boolean
+}
+
 /**
  * Verifies evidence. With a bundle: offline, with the given public key and nothing else. Without: exports the whole log of the zone and
- * verifies that with the given key, or with those the service publishes. Exit code 1 when anything is found.
+ * verifies that with the given key, or with those the service publishes. With a checkpoint that was kept: that nothing of what it signed
+ * is gone or different. Exit code 1 when anything is found.
  */
-export async function verify(
-  { output, context }: CommandContext,
-  options: { bundle?: string; key?: string; zone?: string },
-): Promise<void> {
-  const report = options.bundle === undefined ? await verifyLog(context(), options) : await verifyFile(options.bundle, options.key)
+export async function verify({ output, context }: CommandContext, options: VerifyOptions): Promise<void> {
+  const report = options.bundle === undefined ? await verifyLog(context(), options) : await verifyFile(options.bundle, options)
   if (output.json)
     output.line(JSON.stringify(report, (_, value) => (value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value)))
   else {
@@ -79,7 +94,7 @@ function placeOf({ place }: Finding): string {
   return parts.join(', ')
 }
 
-async function verifyFile(file: string, key: string | undefined): Promise<BundleReport> {
+async function verifyFile(file: string, { key, checkpoint, whole }: VerifyOptions): Promise<BundleReport> {
   if (key === undefined)
     throw new CliError(
       'A bundle is verified with a public key from another place.',
@@ -87,19 +102,21 @@ async function verifyFile(file: string, key: string | undefined): Promise<Bundle
       { exitCode: 2 },
     )
   const keys = trustedKeys([key])
+  const seen = keptCheckpoint(checkpoint, keys)
   try {
-    return await verifyBundle(createReadStream(file), { keys })
+    return await verifyBundle(createReadStream(file), { keys, seen, whole })
   } catch (error) {
     if (error instanceof Error && 'code' in error) throw new CliError(`${file} cannot be read.`, undefined, { exitCode: 2 })
     throw error
   }
 }
 
-async function verifyLog(where: Audit & Parameters<typeof findZone>[0], options: { zone?: string; key?: string }): Promise<BundleReport> {
+async function verifyLog(where: Audit & Parameters<typeof findZone>[0], options: VerifyOptions): Promise<BundleReport> {
   const zone = await findZone(where, options.zone)
   const { origin, vkeys } = await logKeys(where, zone.id)
   const keys = trustedKeys(options.key === undefined ? vkeys : [options.key])
-  return await verifyBundle(await requestBundle(where, zone.id, {}), { keys, origin, whole: true })
+  const seen = keptCheckpoint(options.checkpoint, keys)
+  return await verifyBundle(await requestBundle(where, zone.id, {}), { keys, origin, seen, whole: true })
 }
 
 async function requestBundle(where: Audit, zone: string, range: { from?: number; to?: number }): Promise<Readable> {
@@ -123,7 +140,7 @@ function indexOf(name: 'from' | 'to', text: string | undefined): { [_ in 'from' 
 /** Keys are given as vkeys or as files that hold one each. */
 function trustedKeys(given: readonly string[]): TrustedKey[] {
   return given.map((text) => {
-    const verifier = parseVerifierKey(text.includes('+') ? text : readKeyFile(text))
+    const verifier = parseVerifierKey(text.includes('+') ? text : readText(text).trim())
     if (verifier === undefined)
       throw new CliError(
         'The key is not a verifier key of the form name+id+key.',
@@ -134,9 +151,17 @@ function trustedKeys(given: readonly string[]): TrustedKey[] {
   })
 }
 
-function readKeyFile(file: string): string {
+/** The checkpoint in a file, signed by one of the keys. */
+function keptCheckpoint(file: string | undefined, keys: readonly TrustedKey[]): Checkpoint | undefined {
+  if (file === undefined) return undefined
+  const opened = openCheckpoint(readText(file), keys[0]?.verifier.name ?? '', keys)
+  if (!opened.ok) throw new CliError(`${file} is not a checkpoint of this log: ${opened.detail}.`, undefined, { exitCode: 2 })
+  return opened.checkpoint
+}
+
+function readText(file: string): string {
   try {
-    return readFileSync(file, 'utf8').trim()
+    return readFileSync(file, 'utf8')
   } catch {
     throw new CliError(`${file} cannot be read.`, undefined, { exitCode: 2 })
   }
