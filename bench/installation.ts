@@ -39,7 +39,7 @@ const token = () => `cat_${randomBytes(32).toString('base64url')}`
 /** Starts everything; resolves when every role is ready. */
 export async function startInstallation(): Promise<Installation> {
   const folder = mkdtempSync(join(tmpdir(), 'caracal-bench-'))
-  const stores = await startStores()
+  const stores = await startStores(ROLES)
   const upstream = await startUpstream(folder)
   const ports = Object.fromEntries(await Promise.all(ROLES.map(async (role) => [role, await freePort()]))) as Record<Role, number>
   const url = (role: Role) => `http://127.0.0.1:${ports[role]}`
@@ -49,7 +49,8 @@ export async function startInstallation(): Promise<Installation> {
     LOG_LEVEL: 'warn',
     NODE_ENV: 'production',
     EVIDENCE: 'write-ahead',
-    DATABASE_URL: stores.postgres.url,
+    // One application makes all calls of some scenarios: its rate is what is measured, not what is limited.
+    APPLICATION_RATE: '0',
     STREAMS_DRIVER: 'redis',
     REDIS_URL: `${stores.redis.url}/0`,
     ISSUER_URL: 'https://sts.bench.internal',
@@ -80,7 +81,14 @@ export async function startInstallation(): Promise<Installation> {
     const spool = join(folder, name)
     mkdirSync(spool)
     const child = spawn(process.execPath, [MAIN, 'serve', role], {
-      env: { PATH: process.env.PATH, ...environment, PORT: String(port), METRICS_PORT: String(metrics), SPOOL_DIR: spool },
+      env: {
+        PATH: process.env.PATH,
+        ...environment,
+        DATABASE_URL: stores.urlFor(role),
+        PORT: String(port),
+        METRICS_PORT: String(metrics),
+        SPOOL_DIR: spool,
+      },
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     const server = watch(name, await running(child, port, name))

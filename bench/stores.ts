@@ -2,12 +2,17 @@ import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { type PostgresServer, type RedisServer, startPostgres, startRedis } from '@caracal/harness'
+import pg from 'pg'
 import type { Watched } from './processor-time.ts'
 
 export type Stores = {
   readonly postgres: PostgresServer
   readonly redis: RedisServer
   readonly watched: Watched
+  /** Postgres for one role, with an account of its own, so that its statements can be told from the others'. */
+  urlFor(role: string): string
+  /** Statements that Postgres has executed so far, by role. */
+  statements(): Promise<Readonly<Record<string, number>>>
   stop(): Promise<void>
 }
 
@@ -19,12 +24,22 @@ const POSTGRES = {
 } as const
 
 /** A real Postgres with fsync on, and a real Redis, both on loopback. */
-export async function startStores(): Promise<Stores> {
+export async function startStores(roles: readonly string[]): Promise<Stores> {
   const [postgres, redis] = await Promise.all([startPostgres({ durable: true, settings: POSTGRES }), startRedis()])
   const postmaster = Number(readFileSync(join(postgres.dataDir, 'postmaster.pid'), 'utf8').split('\n')[0])
+  const ask = (text: string) => query<{ role: string; calls: string }>(postgres.url, text)
+  await ask('CREATE EXTENSION pg_stat_statements')
+  for (const role of roles) await ask(`CREATE ROLE ${role} LOGIN SUPERUSER`)
   return {
     postgres,
     redis,
+    urlFor: (role) => postgres.url.replace('//caracal@', `//${role}@`),
+    statements: async () => {
+      const rows = await ask(
+        'SELECT rolname AS role, sum(calls) AS calls FROM pg_stat_statements JOIN pg_roles ON pg_roles.oid = userid GROUP BY rolname',
+      )
+      return Object.fromEntries(rows.map(({ role, calls }) => [role, Number(calls)]))
+    },
     watched: [
       { name: 'postgres', pid: postmaster, withChildren: true },
       { name: 'redis', pid: await redisProcess(redis.port) },
@@ -32,6 +47,16 @@ export async function startStores(): Promise<Stores> {
     stop: async () => {
       await Promise.all([postgres.stop(), redis.stop()])
     },
+  }
+}
+
+async function query<Row extends pg.QueryResultRow>(url: string, text: string): Promise<Row[]> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  try {
+    return (await client.query<Row>(text)).rows
+  } finally {
+    await client.end()
   }
 }
 

@@ -1,27 +1,13 @@
-import { spawn } from 'node:child_process'
-import { join } from 'node:path'
-import { freePort } from '@caracal/harness'
 import { type Bench, ms, type Timed, timed } from '../bench.ts'
 import { type Figure, median, relative } from '../figure.ts'
-import { running, type Server } from '../haproxy.ts'
-import type { Installation } from '../installation.ts'
 import { untilSettled } from '../ledger.ts'
 import { runPairs } from '../pairs.ts'
+import { startBareProxy } from '../start-bare-proxy.ts'
 import { CALL_PATH } from '../zone.ts'
 
 const CONNECTIONS = 64
 /** Bare proxy and Gateway take turns this often, since a machine drifts; medians count. */
 const TURNS = 3
-
-/** The bare proxy as a process of its own, in front of the same upstream. */
-export async function startBareProxy(installation: Installation): Promise<Server> {
-  const port = await freePort()
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../bare-proxy.ts'), String(port), installation.upstream.url], {
-    env: { PATH: process.env.PATH, NODE_ENV: 'production' },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  return installation.watch('bare proxy', await running(child, port, 'bare proxy'))
-}
 
 /** Governed calls next to a bare undici proxy: the same mandate each time, then a fresh single-use one minted per call. */
 export async function governedCalls({ installation, zone, seconds, warm }: Bench): Promise<Figure[]> {
