@@ -168,7 +168,7 @@ export async function exchange(port: number, bytes: string, quietMs = 400): Prom
 
 /** Status lines of everything that was answered on a connection. */
 export function statuses(answer: string): number[] {
-  return [...answer.matchAll(/^HTTP\/1\.1 (\d{3})/gm)].map(([, status]) => Number(status))
+  return [...answer.matchAll(/HTTP\/1\.1 (\d{3})[ \r]/g)].map(([, status]) => Number(status))
 }
 
 export function codeOf(answer: string): string | undefined {

@@ -38,7 +38,8 @@ export class UploadBody extends Readable {
   readonly #request: IncomingMessage
   readonly #limits: UploadLimits
   readonly #onStart: () => void
-  readonly #idle: NodeJS.Timeout
+  /** From the first byte that is asked for: by then the limits of the resource are known. */
+  #idle: NodeJS.Timeout | undefined
   #early: Buffer[] | null = null
   #onEarly: (() => void) | null = null
   #started = false
@@ -50,8 +51,6 @@ export class UploadBody extends Readable {
     this.#request = request
     this.#limits = limits
     this.#onStart = onStart
-    this.#idle = setTimeout(() => this.#onIdle(), limits.idleMs)
-    this.#idle.unref()
     this.on('error', () => {}) // Whoever reads it hears of it through the pipeline; alone it must not end the process.
   }
 
@@ -108,7 +107,7 @@ export class UploadBody extends Readable {
       }
       if (!more) return
     }
-    this.#idle.refresh()
+    this.#idle?.refresh()
     this.#request.resume()
   }
 
@@ -122,6 +121,8 @@ export class UploadBody extends Readable {
   #start(): void {
     if (this.#started) return
     this.#started = true
+    this.#idle = setTimeout(() => this.#onIdle(), this.#limits.idleMs)
+    this.#idle.unref()
     this.#onStart()
     this.#request.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose).on('error', ignore)
     this.#request.pause()
@@ -130,7 +131,7 @@ export class UploadBody extends Readable {
 
   readonly #onData = (chunk: Buffer): void => {
     this.#bytes += chunk.length
-    this.#idle.refresh()
+    this.#idle?.refresh()
     if (this.#bytes > this.#limits.maxBytes) {
       this.destroy(new UploadError('body_too_large'))
       return
@@ -160,7 +161,7 @@ export class UploadBody extends Readable {
   }
 
   #onIdle(): void {
-    if (!this.#started || this.#request.isPaused()) this.#idle.refresh()
+    if (this.#request.isPaused()) this.#idle?.refresh()
     else this.destroy(new UploadError('request_timeout'))
   }
 }

@@ -67,7 +67,7 @@ describe('a request that is broken', () => {
       'invalid_request',
     ],
     ['no Host', 'GET /livez HTTP/1.1\r\n\r\n', 400, undefined],
-  ])('%s is %s %i %s', async (_, bytes, status, code) => {
+  ])('%s [P-067]', async (_, bytes, status, code) => {
     expect(codeOf(await exchange(service.address.port, bytes))).toEqual([status, code])
   })
 

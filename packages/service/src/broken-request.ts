@@ -1,4 +1,4 @@
-import { type ServerResponse, STATUS_CODES } from 'node:http'
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { newId, type Reason, refuse } from '@caracal/core'
@@ -35,10 +35,17 @@ export function answerOnSocket(socket: Duplex & Partial<Pick<Socket, 'destroySoo
   )
 }
 
-/** Whether what broke is the request that is answered next, and its answer has not begun. */
-export function mayAnswer(socket: Duplex & { readonly _httpMessage?: ServerResponse | null }): boolean {
-  const pending = socket._httpMessage
-  return pending === null || pending === undefined || (!pending.headersSent && !pending.req.complete)
+/** What Node knows of a connection: the answer that is next, and the request that came last, maybe not whole. */
+type Connection = Duplex & {
+  readonly _httpMessage?: ServerResponse | null
+  readonly parser?: { readonly incoming?: IncomingMessage | null } | null
+}
+
+/** Whether the request that broke is the next to be answered, and has no answer yet. */
+export function mayAnswer({ _httpMessage: answer, parser }: Connection): boolean {
+  const last = parser?.incoming
+  if (answer !== null && answer !== undefined) return answer.req === last && !last.complete && !answer.headersSent
+  return last === null || last === undefined || last.complete
 }
 
 function reasonOf(code: string | undefined): Reason {
