@@ -108,16 +108,13 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   start(): void {
-    const { response, body, timeouts } = this.#input
+    const { response, body } = this.#input
     response.once('close', () => this.#onClientClosed())
     if (response.destroyed) {
       this.end(refuse('client_gone'))
       this.#onClientClosed()
       return
     }
-    // The guard and the pool have their own, shorter limits: this one covers the wait for a free connection.
-    this.#connecting = setTimeout(() => this.#onNoConnection(), 2_000 * timeouts.connect + 1_000)
-    this.#connecting.unref()
     // A body that cannot be read any more fails the call even while it still waits for a connection.
     body?.once('error', (error) => this.onResponseError(null, error))
     this.#dispatch()
@@ -215,6 +212,10 @@ class Exchange implements Dispatcher.DispatchHandler {
       },
       this,
     )
+    // A free connection has taken it by now. The guard and the pool have their own, shorter limits: this one covers the wait for one.
+    if (!this.#queued || this.#ended) return
+    this.#connecting = setTimeout(() => this.#onNoConnection(), 2_000 * timeouts.connect + 1_000)
+    this.#connecting.unref()
   }
 
   #onNoConnection(): void {

@@ -155,8 +155,12 @@ class Call {
           route: { by: first.by, value: first.text },
           method: request.method ?? '',
           path: target.below,
-          query: queryOf(target.query),
-          headers: shownHeaders(request),
+          get query() {
+            return queryOf(target.query)
+          },
+          get headers() {
+            return shownHeaders(request)
+          },
           body: (resource) => this.#readBody(resource),
           peer: source,
         },
@@ -248,7 +252,7 @@ class Call {
     const { facts, expiresAt } = verdict
     const { resource } = facts
     const path = `${upstream.base}${target.below.raw}${injected.query}`
-    this.#desk.metrics.requests.inc({ outcome: 'allow', reason: '' })
+    this.#desk.metrics.allowed.inc()
     this.#desk.metrics.overheadSeconds.observe((performance.now() - began) / 1000)
     const exchange = forward({
       request,

@@ -71,13 +71,10 @@ export function headersForUpstream(raw: RawHeaders, options: { readonly cookies?
   for (let at = 0; at < raw.length; at += 2) {
     const name = raw[at] ?? ''
     const value = raw[at + 1] ?? ''
-    const key = canonicalName(name)
+    const { key, toUpstream } = traitsOf(name)
     if (key === 'te' && listOf(value).some((coding) => coding.split(';')[0]?.trim() === 'trailers')) trailers = true
-    if (HOP_BY_HOP.has(key) || OF_THE_CALLER.has(key) || ANOTHER_OPERATION.has(key) || named.has(key)) continue
-    if (PREFIXES_OF_THE_CALLER.some((prefix) => key.startsWith(prefix))) continue
-    if (PREFIX_OF_ANOTHER_OPERATION.some((prefix) => key.startsWith(prefix))) continue
-    if (ONE_SPELLING.has(key) && name.includes('_')) continue
-    if ((key === 'cookie' || key === 'cookie2') && options.cookies !== true) continue
+    if (toUpstream === 'never' || named.has(key)) continue
+    if (toUpstream === 'cookie' && options.cookies !== true) continue
     kept.push(name, value)
   }
   if (trailers) kept.push('TE', 'trailers')
@@ -96,7 +93,7 @@ export function replaceHeader(headers: string[], name: string, value: string): s
   const key = canonicalName(name)
   const kept: string[] = []
   for (let at = 0; at < headers.length; at += 2)
-    if (canonicalName(headers[at] ?? '') !== key) kept.push(headers[at] ?? '', headers[at + 1] ?? '')
+    if (traitsOf(headers[at] ?? '').key !== key) kept.push(headers[at] ?? '', headers[at + 1] ?? '')
   kept.push(name, value)
   return kept
 }
@@ -127,13 +124,12 @@ export function headersForClient(raw: RawHeaders, status: number, place: Respons
   for (let at = 0; at < raw.length; at += 2) {
     const name = raw[at] ?? ''
     const value = raw[at + 1] ?? ''
-    const key = canonicalName(name)
-    if (HOP_BY_HOP.has(key) || OURS_IN_RESPONSES.has(key) || named.has(key)) continue
-    if (key.startsWith('x-caracal-') || key.startsWith('proxy-')) continue
-    if ((key === 'set-cookie' || key === 'set-cookie2') && place.cookies !== true) continue
+    const { key, toClient } = traitsOf(name)
+    if (toClient === 'never' || named.has(key)) continue
+    if (toClient === 'cookie' && place.cookies !== true) continue
     // RFC 9110 §8.6: no length where there can be no content.
     if (key === 'content-length' && (status === 204 || status < 200)) continue
-    if (REFERENCES.has(key)) {
+    if (toClient === 'reference') {
       const seen = referenceForClient(value, place)
       if (seen !== null) kept.push(name, seen)
       continue
@@ -175,12 +171,57 @@ function referenceForClient(reference: string, place: ResponsePlace): string | n
   return path.startsWith('//') ? null : `${path}${url.search}${url.hash}`
 }
 
+const NONE: ReadonlySet<string> = new Set()
+
 function namedByConnection(raw: RawHeaders): ReadonlySet<string> {
-  const names = new Set<string>()
-  for (let at = 0; at < raw.length; at += 2)
-    if (raw[at]?.toLowerCase() === 'connection')
-      for (const name of listOf(raw[at + 1] ?? '')) if (!NEVER_NAMED.has(name)) names.add(canonicalName(name))
-  return names
+  let names: Set<string> | undefined
+  for (let at = 0; at < raw.length; at += 2) {
+    const name = raw[at] ?? ''
+    if (name.length !== 'connection'.length || name.toLowerCase() !== 'connection') continue
+    names ??= new Set()
+    for (const one of listOf(raw[at + 1] ?? '')) if (!NEVER_NAMED.has(one)) names.add(canonicalName(one))
+  }
+  return names ?? NONE
+}
+
+/** What a header's name alone decides about its way. */
+type Traits = {
+  readonly key: string
+  readonly toUpstream: 'passes' | 'cookie' | 'never'
+  readonly toClient: 'passes' | 'cookie' | 'reference' | 'never'
+}
+
+/** Nearly every request brings names that were seen before; what is longer or comes when this is full is looked at each time. */
+const seenNames = new Map<string, Traits>()
+const MOST_SEEN_NAMES = 2_000
+const LONGEST_SEEN_NAME = 64
+
+function traitsOf(name: string): Traits {
+  const before = seenNames.get(name)
+  if (before !== undefined) return before
+  const traits = readTraits(name)
+  if (seenNames.size < MOST_SEEN_NAMES && name.length <= LONGEST_SEEN_NAME) seenNames.set(name, traits)
+  return traits
+}
+
+function readTraits(name: string): Traits {
+  const key = canonicalName(name)
+  return { key, toUpstream: wayToUpstream(name, key), toClient: wayToClient(key) }
+}
+
+function wayToUpstream(name: string, key: string): Traits['toUpstream'] {
+  if (HOP_BY_HOP.has(key) || OF_THE_CALLER.has(key) || ANOTHER_OPERATION.has(key)) return 'never'
+  if (PREFIXES_OF_THE_CALLER.some((prefix) => key.startsWith(prefix))) return 'never'
+  if (PREFIX_OF_ANOTHER_OPERATION.some((prefix) => key.startsWith(prefix))) return 'never'
+  if (ONE_SPELLING.has(key) && name.includes('_')) return 'never'
+  return key === 'cookie' || key === 'cookie2' ? 'cookie' : 'passes'
+}
+
+function wayToClient(key: string): Traits['toClient'] {
+  if (HOP_BY_HOP.has(key) || OURS_IN_RESPONSES.has(key)) return 'never'
+  if (key.startsWith('x-caracal-') || key.startsWith('proxy-')) return 'never'
+  if (key === 'set-cookie' || key === 'set-cookie2') return 'cookie'
+  return REFERENCES.has(key) ? 'reference' : 'passes'
 }
 
 function listOf(value: string): string[] {

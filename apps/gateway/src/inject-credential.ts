@@ -38,8 +38,7 @@ export function injectCredential(
 ): Result<Injected, 'upstream_not_allowed' | 'credential_unavailable'> {
   const { query, headers } = request
   if (provider === null || provider.kind === 'none') return ok({ query, headers, secrets: [] })
-  if (!provider.hosts.some((bound) => isBound(bound, request)))
-    return refuse('upstream_not_allowed', 'the provider is not bound to the host of the upstream')
+  if (!isBoundTo(provider, request)) return refuse('upstream_not_allowed', 'the provider is not bound to the host of the upstream')
   if (provider.expiresAt !== null && provider.expiresAt <= now)
     return refuse('credential_unavailable', 'the credential of the provider has expired')
   if (secret === null || secret === '') return refuse('credential_unavailable', 'the provider has no credential')
@@ -71,6 +70,19 @@ function inHeader(
   if (isReservedForInjection(name)) return refuse('credential_unavailable', 'the placement of the provider uses a reserved header name')
   if (!HEADER_VALUE.test(value)) return refuse('credential_unavailable', 'the credential of the provider cannot stand in a header')
   return ok({ query, headers: replaceHeader(headers, name, value), secrets })
+}
+
+/** Configuration is replaced, never changed: what one of its objects allows is worked out once for each upstream. */
+const known = new WeakMap<Provider, Map<string, boolean>>()
+
+function isBoundTo(provider: Provider, request: UpstreamRequest): boolean {
+  const answers = known.get(provider) ?? new Map<string, boolean>()
+  const key = `${request.protocol}//${request.host}`
+  const before = answers.get(key)
+  if (before !== undefined) return before
+  const bound = provider.hosts.some((host) => isBound(host, request))
+  known.set(provider, answers.set(key, bound))
+  return bound
 }
 
 /** `host` means the default port of the scheme, `host:port` exactly that one. */

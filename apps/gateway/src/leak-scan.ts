@@ -10,6 +10,25 @@ const MIN_SECRET_BYTES = 8
  */
 export type Scanned = { readonly leaked: true } | { readonly leaked: false; readonly pass: readonly Buffer[] }
 
+type LookedFor = { readonly texts: readonly string[]; readonly needles: readonly Buffer[] }
+
+const NOTHING: LookedFor = { texts: [], needles: [] }
+
+/** Credentials come again with every call: what is looked for is worked out once for each. */
+const known = new Map<string, LookedFor>()
+const MOST_KNOWN = 1_000
+
+function lookedFor(secrets: readonly string[]): LookedFor {
+  const key = secrets.join('\n')
+  const before = known.get(key)
+  if (before !== undefined) return before
+  const texts = [...new Set(secrets)].filter((secret) => Buffer.byteLength(secret) >= MIN_SECRET_BYTES)
+  const found = { texts, needles: texts.map((text) => Buffer.from(text, 'utf8')) }
+  if (known.size >= MOST_KNOWN) known.clear()
+  known.set(key, found)
+  return found
+}
+
 /** Looks for injected credentials in what an upstream sends back. One for each response. */
 export class LeakScan {
   readonly #needles: readonly Buffer[]
@@ -18,8 +37,9 @@ export class LeakScan {
   #held: Buffer | null = null
 
   constructor(secrets: readonly string[]) {
-    this.#texts = [...new Set(secrets)].filter((secret) => Buffer.byteLength(secret) >= MIN_SECRET_BYTES)
-    this.#needles = this.#texts.map((text) => Buffer.from(text, 'utf8'))
+    const { texts, needles } = secrets.length === 0 ? NOTHING : lookedFor(secrets)
+    this.#texts = texts
+    this.#needles = needles
   }
 
   /** Whether there is anything to look for. */

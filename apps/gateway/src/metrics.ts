@@ -30,8 +30,11 @@ export function gatewayMetrics(
     own.set({ kind: 'source' }, now.rateBuckets.sources())
     own.set({ kind: 'application' }, now.rateBuckets.applications())
   })
+  const requests = metrics.counter('caracal_gateway_requests_total', 'Calls by how they were decided and why.', ['outcome', 'reason'])
   return {
-    requests: metrics.counter('caracal_gateway_requests_total', 'Calls by how they were decided and why.', ['outcome', 'reason']),
+    requests,
+    /** The series of what most calls are. */
+    allowed: requests.labels('allow', ''),
     overheadSeconds: metrics.histogram(
       'caracal_gateway_overhead_seconds',
       'Time from the request to its forwarding: verification, decision, evidence.',

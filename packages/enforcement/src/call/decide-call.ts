@@ -1,6 +1,5 @@
 import { type CallInput, type Decision, ok, type Reason, type Result, refuse } from '@caracal/core'
 import { canonicalSegment } from '../operation/path-template.ts'
-import type { ZoneState } from '../replica/zone-state.ts'
 import { givingBack } from './giving-back.ts'
 import type { CallDependencies, CallFacts, CallVerdict, GovernedCall } from './governed-call.ts'
 import {
@@ -20,7 +19,7 @@ import {
   type Start,
   verifyMandate,
 } from './mandate-steps.ts'
-import { pipeline } from './pipeline.ts'
+import { type Awaitable, pipeline } from './pipeline.ts'
 
 type ResourceStart = Start & { readonly call: GovernedCall }
 type So<K extends Exclude<keyof CallFacts, 'call'>> = Has<K> & ResourceStart
@@ -52,16 +51,15 @@ export function decideCall(call: GovernedCall, dependencies: CallDependencies): 
 }
 
 /** The resource the mandate is for. What it is not for is not looked up, so that nothing shows whether it exists (P-033). */
-async function resolveResource({
-  mandate,
-  zone,
-  with: using,
-}: Has<'mandate' | 'zone'>): Promise<Result<Pick<CallFacts, 'resource' | 'zone'>>> {
-  const find = (state: ZoneState) => state.resourcesByIdentifier.get(mandate.claims.aud)
-  const known = find(zone)
-  if (known !== undefined) return ok({ resource: known, zone })
+function resolveResource(so: Has<'mandate' | 'zone'>): Awaitable<Result<Pick<CallFacts, 'resource' | 'zone'>>> {
+  const { mandate, zone } = so
+  const resource = zone.resourcesByIdentifier.get(mandate.claims.aud)
+  return resource === undefined ? resolveAnew(so) : ok({ resource, zone })
+}
+
+async function resolveAnew({ mandate, zone, with: using }: Has<'mandate' | 'zone'>): Promise<Result<Pick<CallFacts, 'resource' | 'zone'>>> {
   const anew = await readAnew(zone, using)
-  const resource = find(anew)
+  const resource = anew.resourcesByIdentifier.get(mandate.claims.aud)
   return resource === undefined ? refuse('resource_unknown') : ok({ resource, zone: anew })
 }
 
@@ -78,9 +76,11 @@ function checkLineage(so: Has<'mandate' | 'resource'>): Result<Pick<CallFacts, '
   return so.with.view.isRevoked(cutBy) === null ? ok({ cutBy }) : refuse('token_revoked')
 }
 
-async function reserveOnce(so: Has<'mandate' | 'resource'>): Promise<Result<Reservation>> {
-  return so.mandate.claims.once === true || so.resource.once ? reserve(so) : ok({ reserved: null })
+function reserveOnce(so: Has<'mandate' | 'resource'>): Awaitable<Result<Reservation>> {
+  return so.mandate.claims.once === true || so.resource.once ? reserve(so) : UNRESERVED
 }
+
+const UNRESERVED: Result<Reservation> = ok({ reserved: null })
 
 function matchOperation({ call, zone, resource }: So<'zone' | 'resource'>): Result<Pick<CallFacts, 'match'>> {
   const index = zone.operations.get(resource.id)
@@ -165,8 +165,13 @@ function callInput(so: So<'mandate' | 'zone' | 'resource' | 'application' | 'mat
       path: `/${call.path.segments.map(canonicalSegment).join('/')}`,
       template: match.template ?? '',
       params: match.params,
-      query: call.query,
-      headers: call.headers,
+      // Hardly any rule reads these: they are only made for one that does.
+      get query() {
+        return call.query
+      },
+      get headers() {
+        return call.headers
+      },
       body,
       tool: '',
       arguments: undefined,

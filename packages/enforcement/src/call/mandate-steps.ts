@@ -9,10 +9,11 @@ import {
   type UnixMillis,
   type UnixSeconds,
 } from '@caracal/core'
-import { decideForAll, principalFacts, standingFacts } from '../mint/authority.ts'
 import { StoreUnavailable } from '@caracal/streams'
+import { decideForAll, principalFacts, standingFacts } from '../mint/authority.ts'
 import type { ZoneState } from '../replica/zone-state.ts'
 import type { CallDependencies, CallFacts, GovernedCall } from './governed-call.ts'
+import type { Awaitable } from './pipeline.ts'
 
 /** What every call begins with, for a resource or for Caracal itself. */
 export type Start = {
@@ -55,13 +56,13 @@ export function checkMandateLineage({ mandate, with: { view } }: Has<'mandate'>)
   return revoked === null ? ok({}) : refuse('token_revoked', undefined, { revoked })
 }
 
-export async function findApplication({
-  mandate,
-  zone,
-  with: using,
-}: Has<'mandate' | 'zone'>): Promise<Result<Pick<CallFacts, 'application'>>> {
-  const id = mandate.claims.client_id
-  const application = zone.applications.get(id) ?? (await readAnew(zone, using)).applications.get(id)
+export function findApplication(so: Has<'mandate' | 'zone'>): Awaitable<Result<Pick<CallFacts, 'application'>>> {
+  const application = so.zone.applications.get(so.mandate.claims.client_id)
+  return application === undefined ? findAnew(so) : ok({ application })
+}
+
+async function findAnew({ mandate, zone, with: using }: Has<'mandate' | 'zone'>): Promise<Result<Pick<CallFacts, 'application'>>> {
+  const application = (await readAnew(zone, using)).applications.get(mandate.claims.client_id)
   return application === undefined ? refuse('invalid_token', 'client_id') : ok({ application })
 }
 
@@ -125,7 +126,7 @@ export function decideAsAll(policies: CompiledPolicies | null, { mandate, zone }
 }
 
 /** The effect, and the limits of the rules active now: they hold at use as they did at mint (P-030). */
-export async function applyLimits(so: Has<'mandate' | 'decision'> & Reservation): Promise<Result<object>> {
+export function applyLimits(so: Has<'mandate' | 'decision'> & Reservation): Awaitable<Result<object>> {
   const { decision, mandate } = so
   if (decision.effect === 'deny') return refuse(decision.reason)
   if (decision.limits.senderConstrained && mandate.claims.cnf === undefined) return refuse('sender_constraint_required')

@@ -1,7 +1,10 @@
 import type { Refusal, Result } from '@caracal/core'
 
+/** What is nearly always there at once, and waits only where somebody has to be asked. */
+export type Awaitable<T> = T | Promise<T>
+
 /** Takes what is established so far; adds to it, or refuses. Its name is the name of the check. */
-export type Step<In, Add extends object> = (so: In) => Result<Add> | Promise<Result<Add>>
+export type Step<In, Add extends object> = (so: In) => Awaitable<Result<Add>>
 
 /** All steps passed, or the first that refused with what was established before it: the evidence tells both. */
 export type Outcome<Out> =
@@ -19,7 +22,7 @@ export function pipeline<In extends object>(): Pipeline<In, In> {
   return extend<In, In>([])
 }
 
-type AnyStep = (so: never) => Result<object> | Promise<Result<object>>
+type AnyStep = (so: never) => Awaitable<Result<object>>
 
 function extend<In extends object, Out extends object>(steps: readonly AnyStep[]): Pipeline<In, Out> {
   return {
