@@ -15,6 +15,8 @@ import {
   schemaCheck,
   startService,
   validNow,
+  watchStore,
+  writesCheck,
 } from '@caracal/service'
 import { outboxEvidence, type Streams, startOutboxDispatcher } from '@caracal/streams'
 import { apiAuthenticator } from './authentication.ts'
@@ -55,7 +57,6 @@ const RATES = {
 
 /** Starts the API: configuration, policies, revocations and who may change them. Rejects when a port is taken or a setting is missing. */
 export async function startApi(config: ApiConfiguration, shared: ApiShared = {}): Promise<RunningService> {
-  const now = shared.clock ?? Date.now
   const logger = shared.logger ?? createLogger({ name: 'api', level: config.LOG_LEVEL })
   const version = shared.version ?? '0.1.0'
   const stops: StopHook[] = []
@@ -63,7 +64,9 @@ export async function startApi(config: ApiConfiguration, shared: ApiShared = {})
   try {
     const database = shared.database ?? (await ownDatabase('api', config, logger, onStop))
     const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
-    const sts = createInternalClient({ baseUrl: config.STS_URL, caller: 'api', keys: () => config.GATEWAY_STS_HMAC_KEY })
+    const store = watchStore(streams)
+    const now = shared.clock ?? store.clock.now
+    const sts = createInternalClient({ baseUrl: config.STS_URL, caller: 'api', keys: () => config.GATEWAY_STS_HMAC_KEY, now })
     onStop('sts client', () => sts.close())
     const dispatcher = startOutboxDispatcher({ database, streams, logger, producer: 'api' })
     onStop('outbox', () => dispatcher.stop())
@@ -74,6 +77,7 @@ export async function startApi(config: ApiConfiguration, shared: ApiShared = {})
 
     const metrics = createMetrics({ service: 'api', version, mode: config.CARACAL_MODE })
     observePool(metrics, database)
+    store.observe(metrics)
     metrics.gauge('caracal_outbox_messages', 'Messages of the outbox: waiting to be published, or dead.', ['state'], async (own) => {
       const { pending, dead } = await dispatcher.health()
       own.set({ state: 'pending' }, pending)
@@ -100,7 +104,9 @@ export async function startApi(config: ApiConfiguration, shared: ApiShared = {})
       rates: RATES,
       checks: [
         { name: 'postgres', kind: 'dependency', check: () => database.ping() },
+        writesCheck(database),
         { name: 'streams', kind: 'dependency', check: () => streams.ping() },
+        ...store.checks('warning'),
         { name: 'schema', kind: 'dependency', reason: 'schema_incompatible', check: schemaCheck(database) },
       ],
       metrics,

@@ -18,6 +18,8 @@ import {
   schemaCheck,
   startService,
   validNow,
+  watchStore,
+  writesCheck,
 } from '@caracal/service'
 import { outboxEvidence, type Streams, startOutboxDispatcher } from '@caracal/streams'
 import { fileAnchor } from './checkpoint/anchor.ts'
@@ -52,7 +54,6 @@ export type AuditShared = {
  * rewritten. Rejects when Postgres or the streams do not answer at start.
  */
 export async function startAudit(config: AuditConfiguration, shared: AuditShared = {}): Promise<RunningService> {
-  const clock = shared.clock ?? Date.now
   const logger = shared.logger ?? createLogger({ name: 'audit', level: config.LOG_LEVEL })
   const version = shared.version ?? '0.1.0'
   const stops: StopHook[] = []
@@ -60,10 +61,13 @@ export async function startAudit(config: AuditConfiguration, shared: AuditShared
   try {
     const database = shared.database ?? (await ownDatabase('audit', config, logger, onStop))
     const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
+    const store = watchStore(streams)
+    const clock = shared.clock ?? store.clock.now
     const settings = { kek: config.ZONE_KEK, issuerUrl: config.ISSUER_URL }
     const metrics = createMetrics({ service: 'audit', version, mode: config.CARACAL_MODE })
     const own = auditMetrics(metrics, { database, streams })
     observePool(metrics, database)
+    store.observe(metrics)
 
     const findings = collectFindings({
       onNew: (finding) => {
@@ -140,14 +144,17 @@ export async function startAudit(config: AuditConfiguration, shared: AuditShared
       resolveZone: async (text) => (isId('zone', text) ? text : ((await findZoneByName(database.query, text))?.id ?? null)),
       checks: [
         { name: 'postgres', kind: 'dependency', check: () => database.ping() },
+        writesCheck(database),
         { name: 'streams', kind: 'dependency', check: () => streams.ping() },
+        ...store.checks('warning'),
         {
           name: 'schema',
           kind: 'safety',
           reason: 'schema_incompatible',
           check: schemaCheck(database),
         },
-        { name: 'ledger', kind: 'dependency', check: onlyLater(() => findings.all().length === 0) },
+        // A log that does not hold degrades `/health`; it never keeps a replica from serving.
+        { name: 'ledger', kind: 'warning', check: () => findings.all().length === 0 },
       ],
       metrics,
       logger,
@@ -160,16 +167,6 @@ export async function startAudit(config: AuditConfiguration, shared: AuditShared
   } catch (error) {
     for (const hook of stops.reverse()) await Promise.resolve(hook.stop()).catch(() => undefined)
     throw error
-  }
-}
-
-/** Passes the first time: a log that does not hold degrades `/health`, it never keeps a replica from serving. */
-function onlyLater(check: () => boolean): () => boolean {
-  let asked = false
-  return () => {
-    const first = !asked
-    asked = true
-    return first || check()
   }
 }
 

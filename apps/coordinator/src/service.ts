@@ -30,6 +30,8 @@ import {
   schemaCheck,
   startService,
   validNow,
+  watchStore,
+  writesCheck,
 } from '@caracal/service'
 import { outboxEvidence, type Streams, startOutboxDispatcher } from '@caracal/streams'
 import { authorityRoutes } from './authority/routes.ts'
@@ -65,7 +67,6 @@ const RATES = { mutation: { perSecond: 500, burst: 1_000 }, authority: { perSeco
  * Resolves when every zone is loaded and the revocation view has joined the broadcast.
  */
 export async function startCoordinator(config: CoordinatorConfiguration, shared: CoordinatorShared = {}): Promise<RunningService> {
-  const clock = shared.clock ?? Date.now
   const logger = shared.logger ?? createLogger({ name: 'coordinator', level: config.LOG_LEVEL })
   const version = shared.version ?? '0.1.0'
   const stops: StopHook[] = []
@@ -73,6 +74,8 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
   try {
     const database = shared.database ?? (await ownDatabase('coordinator', config, logger, onStop))
     const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
+    const store = watchStore(streams)
+    const clock = shared.clock ?? store.clock.now
 
     const dispatcher = startOutboxDispatcher({ database, streams, logger, producer: 'coordinator' })
     onStop('outbox', dispatcher.stop)
@@ -131,6 +134,7 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
       outbox: dispatcher.health,
     })
     observePool(metrics, database)
+    store.observe(metrics)
     const sweeper = startSweeper(desk, { intervalMs: config.SWEEP_INTERVAL, logger, onSwept: (sessions) => own.swept.inc(sessions) })
     onStop('sweeper', sweeper.stop)
 
@@ -165,7 +169,9 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
       rates: RATES,
       checks: [
         { name: 'postgres', kind: 'dependency', check: () => database.ping() },
+        writesCheck(database),
         { name: 'streams', kind: 'dependency', check: () => streams.ping() },
+        ...store.checks('warning'),
         {
           name: 'schema',
           kind: 'dependency',

@@ -22,6 +22,7 @@ import {
   type StopReport,
   startMetricsListener,
   validNow,
+  watchStore,
 } from '@caracal/service'
 import { openEvidenceWriter, type Streams, startRefusalAggregator } from '@caracal/streams'
 import { callRates } from './call-rates.ts'
@@ -51,7 +52,9 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
   const stops: StopHook[] = []
   const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
   const streams = shared.streams ?? ownStreams(config, null, logger, onStop)
-  const sts = createInternalClient({ baseUrl: config.STS_URL, caller: 'gateway', keys: () => config.GATEWAY_STS_HMAC_KEY })
+  const store = watchStore(streams)
+  const clock = store.clock.now
+  const sts = createInternalClient({ baseUrl: config.STS_URL, caller: 'gateway', keys: () => config.GATEWAY_STS_HMAC_KEY, now: clock })
   onStop('sts client', () => sts.close())
   const evidence = await openEvidenceWriter({
     dir: config.SPOOL_DIR,
@@ -60,6 +63,7 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
     streams,
     mode: config.EVIDENCE,
     logger,
+    clock,
   })
   onStop('evidence', async () => {
     const left = await evidence.close(FLUSH_MS)
@@ -75,15 +79,15 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
   const follower = followConfiguration({ state, streams, source: source.configuration, ...identity, onError })
   onStop('configuration', follower.stop)
   const view = new RevocationView({ maxAge: config.REVOCATION_MAX_AGE / 1000 })
-  const revocations = followRevocations({ view, streams, source: source.revocations, onError })
+  const revocations = followRevocations({ view, streams, source: source.revocations, clock, onError })
   onStop('revocations', revocations.stop)
 
   const verifier = mandateVerifier({ keyring: (zone) => state.zone(zone)?.keyring, refetch: keyRefetcher(follower.load) })
-  const live = new LiveCalls({ watch: (ids, cut) => view.watch(ids, cut) })
+  const live = new LiveCalls({ watch: (ids, cut) => view.watch(ids, cut), clock })
   const guard = createEgressGuard({ allowHosts: config.UPSTREAM_HOST_ALLOWLIST.length === 0 ? undefined : config.UPSTREAM_HOST_ALLOWLIST })
   const pools = new UpstreamPools({ guard })
   onStop('upstreams', () => pools.close())
-  const credentials = new CredentialCache(sts)
+  const credentials = new CredentialCache(sts, clock)
   const rates = callRates({ perApplication: config.APPLICATION_RATE, unprovenPerSource: config.UNPROVEN_RATE, verifier })
   const sourceOf = createSourceOf(config.TRUSTED_PROXIES)
   const metrics = createMetrics({ service: 'gateway', version, mode: config.CARACAL_MODE })
@@ -99,6 +103,7 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
     credentials: () => credentials.size,
     rateBuckets: rates,
   })
+  store.observe(metrics)
   if (config.EVIDENCE === 'async') metrics.insecureSetting('EVIDENCE')
 
   const probes = createProbes({
@@ -107,6 +112,8 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
     checks: [
       { name: 'configuration', kind: 'dependency', check: () => state.standing() === 'current' },
       { name: 'streams', kind: 'dependency', check: () => streams.ping() },
+      // A single-use mandate is claimed in the store.
+      ...store.checks('safety'),
       { name: 'revocation_view', kind: 'safety', reason: 'revocation_view_stale', check: () => view.unfit() === null },
       { name: 'evidence', kind: 'safety', reason: 'evidence_unavailable', check: () => evidence.writable() },
     ],
@@ -115,14 +122,23 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
   })
   const server = createGatewayServer({
     handle: governCalls({
-      calls: { state, view, verifier, claim: streams.claim, release: streams.release, refresh: follower.refresh, admit: rates.admit },
+      calls: {
+        state,
+        view,
+        verifier,
+        claim: streams.claim,
+        release: streams.release,
+        refresh: follower.refresh,
+        admit: rates.admit,
+        clock,
+      },
       evidence,
       credentials,
       pools,
       live,
       metrics: own,
       logger,
-      clock: Date.now,
+      clock,
       baseDomain: config.GATEWAY_BASE_DOMAIN?.toLowerCase() ?? null,
       maxRequestBytes: config.MAX_REQUEST_BYTES,
       rates,

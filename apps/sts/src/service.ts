@@ -19,6 +19,7 @@ import {
   schemaCheck,
   startService,
   validNow,
+  watchStore,
 } from '@caracal/service'
 import { openEvidenceWriter, outboxEvidence, type Streams, startOutboxDispatcher, startRefusalAggregator } from '@caracal/streams'
 import type { StsConfiguration } from './configuration.ts'
@@ -61,7 +62,6 @@ const RATES = { discovery: { perSecond: 50, burst: 200 } }
  * zone is loaded and has keys. Rejects when Postgres or the streams do not answer at start.
  */
 export async function startSts(config: StsConfiguration, shared: StsShared = {}): Promise<RunningService> {
-  const clock = shared.clock ?? Date.now
   const logger = shared.logger ?? createLogger({ name: 'sts', level: config.LOG_LEVEL })
   const version = shared.version ?? '0.1.0'
   const stops: StopHook[] = []
@@ -69,6 +69,8 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
   try {
     const database = shared.database ?? (await ownDatabase('sts', config, logger, onStop))
     const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
+    const store = watchStore(streams)
+    const clock = shared.clock ?? store.clock.now
     await pinIssuer(database, config, clock(), logger)
     const evidence = await openEvidenceWriter({
       dir: config.SPOOL_DIR,
@@ -139,6 +141,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
     })
     told.rotated = () => own.keyRotations.inc()
     observePool(metrics, database)
+    store.observe(metrics)
     if (config.EVIDENCE === 'async') metrics.insecureSetting('EVIDENCE')
 
     const desk: RevocationDesk = {
@@ -204,11 +207,13 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
         lookup: async () => null,
         now: clock,
       }),
-      internal: createInternalVerifier({ keys: () => config.GATEWAY_STS_HMAC_KEY }),
+      internal: createInternalVerifier({ keys: () => config.GATEWAY_STS_HMAC_KEY, now: clock }),
       rates: RATES,
       checks: [
         { name: 'postgres', kind: 'dependency', check: () => database.ping() },
         { name: 'streams', kind: 'dependency', check: () => streams.ping() },
+        // A client's assertion is claimed in the store.
+        ...store.checks('safety'),
         {
           name: 'schema',
           kind: 'dependency',

@@ -47,6 +47,21 @@ describe('[P-140] probes', () => {
     probes.close()
   })
 
+  it('name the reason that the check found, and leave a warning to `/health`', async () => {
+    let missing: string | undefined = 'store_full'
+    const probes = probesOf([
+      { name: 'streams_writes', kind: 'safety', check: () => (missing === undefined ? true : { missing }) },
+      { name: 'streams_memory', kind: 'warning', check: () => false },
+    ])
+    await probes.refresh()
+    expect(probes.ready()).toEqual({ ready: false, reasons: ['store_full'] })
+    missing = undefined
+    await probes.refresh()
+    expect(probes.ready().ready).toBe(true)
+    expect(probes.health()).toMatchObject({ status: 'degraded', checks: { streams_writes: 'ok', streams_memory: 'starting' } })
+    probes.close()
+  })
+
   it('answer from the cache while a check hangs, and count its silence as failure', async () => {
     const probes = probesOf([{ name: 'redis', kind: 'dependency', check: () => new Promise<boolean>(() => undefined) }])
     const asked = probes.refresh()

@@ -1,22 +1,24 @@
 import type { Logger } from './logger.ts'
 import type { Metrics } from './metrics.ts'
 
+/** What a check found: it holds (or says nothing), it does not, or it does not and this is the reason. */
+export type Finding = boolean | undefined | { readonly missing: string }
+
 /**
  * Something that is asked in the background; probes answer from what it said last.
  * `dependency`: must have worked once before the replica is ready (`starting`); later it only degrades `/health`, because a
  * fault that all replicas share must not take them all away (P-140).
  * `safety`: a property without which this replica must not serve; its `reason` stands in `/ready` as long as it is missing.
+ * `warning`: only ever degrades `/health`.
  */
 export type Check = {
   readonly name: string
-  readonly kind: 'dependency' | 'safety'
+  readonly kind: 'dependency' | 'safety' | 'warning'
   /** Defaults to the name. */
   readonly reason?: string
   /** False or a throw is a failure; so are two seconds of silence. */
-  readonly check: () => boolean | undefined | Promise<boolean | undefined> | Promise<void>
+  readonly check: () => Finding | Promise<Finding> | Promise<void>
 }
-
-export type CheckState = { readonly name: string; readonly ok: boolean; readonly proven: boolean }
 
 export type Health = {
   readonly status: 'ok' | 'degraded'
@@ -38,6 +40,8 @@ export type Probes = {
   readonly close: () => void
 }
 
+type CheckState = { readonly ok: boolean; readonly proven: boolean; readonly missing: string | undefined }
+
 const PATIENCE_MS = 2_000
 
 /** Probes from cached checks, usable with any HTTP server. `intervalMs`: how often checks are asked. */
@@ -49,27 +53,36 @@ export function createProbes(options: {
   readonly metrics?: Metrics
   readonly intervalMs?: number
 }): Probes {
-  const states = new Map(options.checks.map((check) => [check.name, { ok: false, proven: false }]))
+  const states = new Map(
+    options.checks.map((check): [string, CheckState] => [check.name, { ok: false, proven: false, missing: undefined }]),
+  )
   let started = false
   let draining = false
   let running: Promise<void> | undefined
 
   const ask = async (check: Check): Promise<void> => {
-    const before = states.get(check.name) ?? { ok: false, proven: false }
+    const before = states.get(check.name)
     let works: boolean
+    let missing: string | undefined
     let failure: unknown
     try {
-      works = (await withPatience<unknown>(check.check())) !== false
+      const found = await withPatience<Finding | undefined>(check.check() as Promise<Finding | undefined>)
+      works = found === undefined || found === true
+      if (typeof found === 'object') missing = found.missing
     } catch (error) {
       works = false
       failure = error
     }
-    if (works !== before.ok && (works || before.proven)) {
-      const fields = { check: check.name, ...(failure === undefined ? {} : { err: failure }) }
+    if (works !== before?.ok && (works || before?.proven)) {
+      const fields = {
+        check: check.name,
+        ...(missing === undefined ? {} : { missing }),
+        ...(failure === undefined ? {} : { err: failure }),
+      }
       if (works) options.logger.info(fields, 'check passes')
       else options.logger.warn(fields, 'check fails')
     }
-    states.set(check.name, { ok: works, proven: before.proven || works })
+    states.set(check.name, { ok: works, proven: before?.proven === true || works, missing })
   }
   const refresh = (): Promise<void> => {
     // One round at a time: a slow dependency must not pile up questions.
@@ -84,9 +97,10 @@ export function createProbes(options: {
     if (!started) found.push('starting')
     for (const check of options.checks) {
       const state = states.get(check.name)
-      if (state?.ok) continue
-      if (check.kind === 'safety') found.push(check.reason ?? check.name)
-      else if (!state?.proven) found.push(`starting: ${check.reason ?? check.name}`)
+      if (state?.ok || check.kind === 'warning') continue
+      const reason = state?.missing ?? check.reason ?? check.name
+      if (check.kind === 'safety') found.push(reason)
+      else if (!state?.proven) found.push(`starting: ${reason}`)
     }
     return [...new Set(found)]
   }

@@ -1,9 +1,10 @@
 import type { KeyRing } from '@caracal/core'
-import { type Database, openDatabase, schemaCompatibility } from '@caracal/postgres'
+import { type Database, isReadOnly, openDatabase, schemaCompatibility } from '@caracal/postgres'
 import { openStreams, type Streams } from '@caracal/streams'
 import { ConfigurationError, type Mode } from './configuration/define-configuration.ts'
 import type { StopHook } from './graceful-stop.ts'
 import type { Logger } from './logger.ts'
+import type { Check } from './probes.ts'
 
 /** Takes what has to be closed when the role stops; later hooks run first. */
 export type OnStop = (name: string, stop: StopHook['stop']) => void
@@ -50,6 +51,22 @@ function openOwn(config: Parameters<typeof ownStreams>[0], database: Database | 
   }
   if (config.REDIS_URL === undefined) throw new ConfigurationError([{ name: 'REDIS_URL', rule: 'is required with STREAMS_DRIVER=redis' }])
   return openStreams({ ...common, driver: 'redis', url: config.REDIS_URL, requireNoEviction: config.CARACAL_MODE === 'stable' })
+}
+
+/**
+ * For roles whose changes go to Postgres: names `store_read_only` while it takes none. One that does not answer is the `postgres`
+ * check's matter; until it does, what it said last holds.
+ */
+export function writesCheck(database: Database): Check {
+  let readOnly = false
+  return {
+    name: 'postgres_writes',
+    kind: 'safety',
+    check: async () => {
+      readOnly = await isReadOnly(database.query).catch(() => readOnly)
+      return readOnly ? { missing: 'store_read_only' } : true
+    },
+  }
 }
 
 /** Once found to fit, the schema is looked at again each minute: only a newer release's contract step can take it away. */

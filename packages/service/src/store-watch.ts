@@ -1,0 +1,81 @@
+import type { StoreStanding, Streams } from '@caracal/streams'
+import type { Metrics } from './metrics.ts'
+import type { Check } from './probes.ts'
+import { SteadyClock } from './steady-clock.ts'
+
+/** From here on a store's memory is said to be short (P-115). */
+const SHORT = 0.75
+/** An answer serves every check of one round. Milliseconds. */
+const FRESH_MS = 500
+
+/** One role's look at the store behind its streams, once a second, and the clock that it keeps steady. */
+export type StoreWatch = {
+  readonly clock: SteadyClock
+  /**
+   * `streams_writes`: names `store_full` or `store_read_only`. `safety` for a role that must write to the store to decide safely
+   * (single use); else `warning`. `streams_memory`: three quarters are in use. `clock`: the machine's and the store's clock agree.
+   */
+  checks(writes: 'safety' | 'warning'): readonly Check[]
+  observe(metrics: Metrics): void
+}
+
+/** The checks ask; nothing runs by itself. `clock` is the machine's unless a test says otherwise. */
+export function watchStore(streams: Pick<Streams, 'standing'>, clock = new SteadyClock()): StoreWatch {
+  let last: { readonly standing: StoreStanding; readonly at: number } | undefined
+  let asking: Promise<StoreStanding> | undefined
+
+  const ask = async (): Promise<StoreStanding> => {
+    const asked = clock.elapsed()
+    const standing = await streams.standing()
+    clock.compare(standing.at, asked)
+    last = { standing, at: clock.elapsed() }
+    return standing
+  }
+  const look = (): Promise<StoreStanding> => {
+    if (last !== undefined && clock.elapsed() - last.at < FRESH_MS) return Promise.resolve(last.standing)
+    asking ??= ask().finally(() => {
+      asking = undefined
+    })
+    return asking
+  }
+  /** A store that does not answer is another check's matter: here what it said last still holds. */
+  const known = () => look().catch(() => last?.standing)
+
+  return {
+    clock,
+    checks: (writes) => [
+      {
+        name: 'streams_writes',
+        kind: writes,
+        check: async () => {
+          const refuses = (await known())?.refuses ?? null
+          return refuses === null ? true : { missing: refuses }
+        },
+      },
+      { name: 'streams_memory', kind: 'warning', check: async () => ((await known())?.usedRatio ?? 0) < SHORT },
+      {
+        name: 'clock',
+        kind: 'dependency',
+        reason: 'clock_skewed',
+        check: async () => {
+          await look()
+          return clock.agrees !== false
+        },
+      },
+    ],
+    observe(metrics) {
+      metrics.gauge('caracal_clock_skew_seconds', 'By how much this machine’s clock is ahead of the stream store’s.', [], (own) =>
+        own.set(clock.skew ?? 0),
+      )
+      metrics.gauge('caracal_streams_store_writable', '1 when the store behind the streams takes changes.', [], (own) =>
+        own.set((last?.standing.refuses ?? null) === null ? 1 : 0),
+      )
+      metrics.gauge(
+        'caracal_streams_store_used_ratio',
+        'Part of its memory limit that the stream store uses; 0 without a limit.',
+        [],
+        (own) => own.set(last?.standing.usedRatio ?? 0),
+      )
+    },
+  }
+}
