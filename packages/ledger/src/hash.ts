@@ -11,7 +11,8 @@ export const EMPTY_ROOT: Uint8Array = sha256(new Uint8Array(0))
 
 /** SHA-256. */
 export function sha256(bytes: Uint8Array): Uint8Array {
-  const out = digest('sha256', bytes, { outputEncoding: 'buffer' })
+  // By way of a string of one-byte characters: a third of the time that it takes to be handed a buffer.
+  const out = Buffer.from(digest('sha256', bytes, 'latin1'), 'latin1')
   // A plain array: Buffer is one too, but slices and compares differently.
   return new Uint8Array(out.buffer, out.byteOffset, out.byteLength)
 }
@@ -21,6 +22,12 @@ export function leafHash(entry: Uint8Array): Uint8Array {
   const prefixed = new Uint8Array(entry.length + 1)
   prefixed[0] = LEAF
   prefixed.set(entry, 1)
+  return sha256(prefixed)
+}
+
+/** The leaf hash of an entry that stands behind its prefix already, the byte 0x00. Anything else is a bug and throws. */
+export function prefixedLeafHash(prefixed: Uint8Array): Uint8Array {
+  if (prefixed[0] !== LEAF) throw new RangeError('the entry has no leaf prefix')
   return sha256(prefixed)
 }
 

@@ -24,7 +24,7 @@ export {
   splitHashes,
   type TileSlice,
 } from './frontier.ts'
-export { EMPTY_ROOT, HASH_BYTES, leafHash, nodeHash, sameHash } from './hash.ts'
+export { EMPTY_ROOT, HASH_BYTES, leafHash, nodeHash, prefixedLeafHash, sameHash } from './hash.ts'
 export { formatVerifierKey, type NoteSigner, type NoteVerifier, noteSigner, noteVerifier, parseVerifierKey } from './note-key.ts'
 export { consistencyProof, inclusionProof, inclusionProofs, type Proof, verifyConsistency, verifyInclusion } from './proof.ts'
 export { cosignNote, type Note, type NoteVerdict, parseNote, signNote, verifyNote } from './signed-note.ts'

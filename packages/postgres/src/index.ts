@@ -7,9 +7,17 @@ export * from './delegations.ts'
 export * from './end-application.ts'
 export * from './evidence-producers.ts'
 export * from './idempotency.ts'
+export {
+  BlockBroken,
+  type BlockDraft,
+  draftBlocks,
+  type NewLogEntry,
+  openBlock,
+} from './ledger-block.ts'
 export * from './ledger-checkpoints.ts'
 export * from './ledger-log.ts'
 export * from './ledger-search.ts'
+export { searchedValue } from './ledger-terms.ts'
 export * from './migrate-up.ts'
 export * from './migration-files.ts'
 export * from './open-database.ts'

@@ -1,13 +1,13 @@
-import type { Event, EventId, UnixMillis, ZoneId } from '@caracal/core'
+import type { EventId, UnixMillis, ZoneId } from '@caracal/core'
 import { sql } from 'kysely'
 import { timestamp } from './column.ts'
 import type { Queryable } from './database.ts'
+import { type BlockDraft, draftBlocks, idOfText, type NewLogEntry, openBlock, type StoredBlock, textAt } from './ledger-block.ts'
+import { bucketOf, markOfId, millisOfId } from './ledger-ids.ts'
+import { spanOf, termArray, termOf } from './ledger-terms.ts'
 
 /** The head of a zone's log: how many entries, the tree's root, and what is needed to extend it. */
 export type LogHead = { readonly zone: ZoneId; readonly size: number; readonly root: Uint8Array; readonly frontier: Uint8Array }
-
-/** What is appended: the event, the exact bytes it came as, and their leaf hash. */
-export type NewLogEntry = { readonly event: Event; readonly text: string; readonly leaf: Uint8Array }
 
 /** Hashes to write at `offset` (in hashes) of a tile. What stood there from `offset` on is replaced. */
 export type TileWrite = { readonly level: number; readonly index: number; readonly offset: number; readonly hashes: Uint8Array }
@@ -36,17 +36,19 @@ export async function listLogHeads(db: Queryable): Promise<readonly LogHead[]> {
   return await db.selectFrom('log_heads').select(['zone', 'size', 'root', 'frontier']).orderBy('zone').execute()
 }
 
-/** Leaf hashes of those events that the log has already: same id and same leaf is a duplicate, same id and another leaf is a forgery. */
-export async function knownLeaves(db: Queryable, zone: ZoneId, ids: readonly EventId[]): Promise<ReadonlyMap<EventId, Uint8Array>> {
+/**
+ * Texts of those events that the log has already: same id and same text is a duplicate, same id and another text is a forgery.
+ * An id says when it was made, so only blocks of that time are asked, and opened only when four bytes of the id are the same.
+ */
+export async function knownTexts(db: Queryable, zone: ZoneId, ids: readonly EventId[]): Promise<ReadonlyMap<EventId, string>> {
   if (ids.length === 0) return new Map()
-  const { rows } = await sql<{ event_id: EventId; leaf: Uint8Array }>`
-    select event_id, leaf from log_entries where zone = ${zone} and event_id = any (${ids}::text[])`.execute(db)
-  return new Map(rows.map((row) => [row.event_id, row.leaf]))
+  const { rows } = await sql<{ readonly near: Uint8Array | null }>`select ${marksNear(zone, ids)} as near`.execute(db)
+  return await textsOf(db, zone, ids, rows[0]?.near ?? null)
 }
 
 /**
- * `lockLogHead` and `knownLeaves` in one round trip, as long as nobody else appended while this one waited for the lock: then what
- * the statement saw of the entries is older than the head, and they are read again.
+ * `lockLogHead` and `knownTexts` in one round trip, as long as no id seems to be there and nobody else appended while this one waited
+ * for the lock: then what the statement saw of the blocks is older than the head, and they are read again.
  */
 export async function lockLogFor(
   tx: Queryable,
@@ -54,49 +56,98 @@ export async function lockLogFor(
   ids: readonly EventId[],
   empty: Uint8Array,
   now: UnixMillis,
-): Promise<{ readonly head: LogHead; readonly known: ReadonlyMap<EventId, Uint8Array> }> {
-  const { rows } = await sql<LogHead & { readonly seen: number; readonly known: string }>`
-    select zone, size, root, frontier, (select seen.size from log_heads seen where seen.zone = ${zone}) as seen, (
-      select coalesce(json_object_agg(event_id, encode(leaf, 'hex')), '{}')::text from log_entries
-      where log_entries.zone = ${zone} and event_id = any (${ids}::text[])
-    ) as known
+): Promise<{ readonly head: LogHead; readonly known: ReadonlyMap<EventId, string> }> {
+  const { rows } = await sql<LogHead & { readonly seen: number; readonly near: Uint8Array | null }>`
+    select zone, size, root, frontier, (select seen.size from log_heads seen where seen.zone = ${zone}) as seen, ${marksNear(zone, ids)} as near
     from log_heads where zone = ${zone} for update`.execute(tx)
   const [row] = rows
   if (row === undefined || row.seen !== row.size) {
-    return { head: await lockLogHead(tx, zone, empty, now), known: await knownLeaves(tx, zone, ids) }
+    return { head: await lockLogHead(tx, zone, empty, now), known: await knownTexts(tx, zone, ids) }
   }
-  const { seen: _, known, ...head } = row
-  const leaves = Object.entries(JSON.parse(known) as Record<EventId, string>) as [EventId, string][]
-  return { head, known: new Map(leaves.map(([id, leaf]) => [id, new Uint8Array(Buffer.from(leaf, 'hex'))])) }
+  const { seen: _, near, ...head } = row
+  return { head, known: await textsOf(tx, zone, ids, near) }
+}
+
+/** Blocks of the time in which these ids were made: of each its number, its count, and the marks of its events. */
+function marksNear(zone: ZoneId, ids: readonly EventId[]) {
+  const millis = ids.map(millisOfId)
+  const buckets = [...new Set(millis.map(bucketOf))]
+  const first = millis.reduce((least, one) => Math.min(least, one), Number.MAX_SAFE_INTEGER)
+  const last = millis.reduce((most, one) => Math.max(most, one), 0)
+  return sql`(
+    select string_agg(int8send(first_seq) || int4send(count) || event_ids, '') from log_blocks
+    where zone = ${zone} and bucket = any (${buckets}::bigint[]) and ids_from <= ${last} and ids_to >= ${first})`
+}
+
+async function textsOf(
+  db: Queryable,
+  zone: ZoneId,
+  ids: readonly EventId[],
+  near: Uint8Array | null,
+): Promise<ReadonlyMap<EventId, string>> {
+  const texts = new Map<EventId, string>()
+  if (near === null || near.length === 0) return texts
+  const wanted = new Set(ids.map(markOfId))
+  const hits = new Map<number, number[]>()
+  const view = new DataView(near.buffer, near.byteOffset, near.byteLength)
+  for (let at = 0; at < near.length; ) {
+    const firstSeq = Number(view.getBigInt64(at))
+    const count = view.getInt32(at + 8)
+    const places: number[] = []
+    for (let i = 0; i < count; i += 1) if (wanted.has(view.getUint32(at + 12 + 4 * i))) places.push(i)
+    if (places.length > 0) hits.set(firstSeq, places)
+    at += 12 + 4 * count
+  }
+  const asked = new Set<string>(ids)
+  for (const block of await readBlocks(db, zone, [...hits.keys()])) {
+    const opened = openBlock(block)
+    for (const place of hits.get(block.first_seq) ?? []) {
+      const text = textAt(opened, place)
+      const id = idOfText(text)
+      if (id !== '' && asked.has(id)) texts.set(id, text)
+    }
+  }
+  return texts
+}
+
+/** Whole blocks, by the number of their first entries; ascending. */
+export async function readBlocks(db: Queryable, zone: ZoneId, firstSeqs: readonly number[]): Promise<readonly StoredBlock[]> {
+  if (firstSeqs.length === 0) return []
+  return await db
+    .selectFrom('log_blocks')
+    .select(['first_seq', 'count', 'codec', 'data'])
+    .where('zone', '=', zone)
+    .where('first_seq', 'in', firstSeqs)
+    .orderBy('first_seq')
+    .execute()
 }
 
 /** Appends entries from sequence number `from` on, in one statement. The caller holds the head's lock and `from` is its size. */
-export async function appendEntries(tx: Queryable, zone: ZoneId, from: number, entries: readonly NewLogEntry[]): Promise<void> {
-  if (entries.length > 0) await insertOfEntries(zone, from, entries).execute(tx)
+export async function appendEntries(
+  tx: Queryable,
+  zone: ZoneId,
+  from: number,
+  entries: readonly NewLogEntry[],
+  now: UnixMillis,
+): Promise<void> {
+  if (entries.length > 0) await insertOfBlocks(zone, from, draftBlocks(zone, entries), now).execute(tx)
 }
 
-function insertOfEntries(zone: ZoneId, from: number, entries: readonly NewLogEntry[]) {
-  const column = <T>(read: (entry: NewLogEntry) => T) => entries.map(read)
+function insertOfBlocks(zone: ZoneId, from: number, blocks: readonly BlockDraft[], now: UnixMillis) {
+  let next = from
+  const rows = blocks.map((block) => {
+    const firstSeq = next
+    next += block.entries.length
+    const span = spanOf(firstSeq)
+    const terms = termArray([...block.keys.map((key) => termOf(span, key)), ...block.farIds])
+    return sql`(${zone}, ${firstSeq}::bigint, ${block.entries.length}::integer, ${block.fromTime}::timestamptz, ${block.toTime}::timestamptz,
+      ${timestamp(now)}, ${block.bucket}::bigint, ${block.idsFrom}::bigint, ${block.idsTo}::bigint, ${block.codec}::smallint,
+      ${terms}::bigint[], ${block.eventIds}::bytea, ${block.otherIds}::bytea, ${block.data}::bytea)`
+  })
   return sql`
-    insert into log_entries
-      (zone, seq, event_id, type, time, application, session, resource, decision, reason, request_id, subject, jti, leaf, event)
-    select ${zone}, ${from}::bigint + n - 1, id, type, time, application, session, resource, decision, reason, request, subject, jti,
-      decode(leaf, 'hex'), event
-    from unnest(
-      ${column((e) => e.event.id)}::text[],
-      ${column((e) => e.event.type)}::text[],
-      ${column((e) => e.event.time)}::timestamptz[],
-      ${column((e) => e.event.actor?.application ?? null)}::text[],
-      ${column((e) => e.event.actor?.sessions?.at(-1) ?? null)}::text[],
-      ${column((e) => e.event.resource ?? null)}::text[],
-      ${column((e) => e.event.decision ?? null)}::text[],
-      ${column((e) => e.event.reason ?? null)}::text[],
-      ${column((e) => e.event.request_id ?? null)}::text[],
-      ${column((e) => e.event.actor?.subject ?? null)}::text[],
-      ${column((e) => e.event.mandate?.jti ?? null)}::text[],
-      ${column((e) => Buffer.from(e.leaf).toString('hex'))}::text[],
-      ${column((e) => e.text)}::text[]
-    ) with ordinality as entry (id, type, time, application, session, resource, decision, reason, request, subject, jti, leaf, event, n)`
+    insert into log_blocks (zone, first_seq, count, from_time, to_time, appended_at, bucket, ids_from, ids_to, codec, terms, event_ids,
+      other_ids, data)
+    values ${sql.join(rows)}`
 }
 
 /** Writes what an append added to the tiles, in one statement; each tile at most once. */
@@ -108,11 +159,16 @@ export async function writeTiles(tx: Queryable, zone: ZoneId, tiles: readonly Ti
 
 function upsertOfTiles(zone: ZoneId, tiles: readonly TileWrite[]) {
   const column = <T>(read: (tile: TileWrite) => T) => tiles.map(read)
+  let written = 0
+  const starts = tiles.map(({ hashes }) => {
+    written += hashes.length
+    return written - hashes.length
+  })
   return sql`
     insert into log_tiles as stored (zone, level, tile, hashes)
-    select ${zone}, level, tile, decode(hashes, 'hex') from unnest(
+    select ${zone}, level, tile, substring(${Buffer.concat(tiles.map((t) => t.hashes))}::bytea from start + 1 for length) from unnest(
       ${column((t) => t.level)}::smallint[], ${column((t) => t.index)}::bigint[],
-      ${column((t) => Buffer.from(t.hashes).toString('hex'))}::text[]) as slice (level, tile, hashes)
+      ${starts}::int[], ${column((t) => t.hashes.length)}::int[]) as slice (level, tile, start, length)
     on conflict (zone, level, tile) do update set hashes = substring(stored.hashes from 1 for 32 * (
       select "offset" from unnest(${column((t) => t.level)}::smallint[], ${column((t) => t.index)}::bigint[],
         ${column((t) => t.offset)}::int[]) as place (level, tile, "offset")
@@ -121,18 +177,18 @@ function upsertOfTiles(zone: ZoneId, tiles: readonly TileWrite[]) {
 }
 
 /**
- * One round trip for a batch: entries, tiles and head together. The caller holds the head's lock, `before` is its size and the
+ * One round trip for a batch: blocks, tiles and head together. The caller holds the head's lock, `before` is its size and the
  * sequence number of the first entry. Throws unless the log still has that size and every tile was written.
  */
 export async function extendLog(
   tx: Queryable,
   before: number,
-  batch: { readonly entries: readonly NewLogEntry[]; readonly tiles: readonly TileWrite[]; readonly head: LogHead },
+  batch: { readonly blocks: readonly BlockDraft[]; readonly tiles: readonly TileWrite[]; readonly head: LogHead },
   now: UnixMillis,
 ): Promise<void> {
-  const { entries, tiles, head } = batch
+  const { blocks, tiles, head } = batch
   const { rows } = await sql<{ heads: number; tiles: number }>`
-    with entries as (${insertOfEntries(head.zone, before, entries)}), tiles as (${upsertOfTiles(head.zone, tiles)}), head as (
+    with blocks as (${insertOfBlocks(head.zone, before, blocks, now)}), tiles as (${upsertOfTiles(head.zone, tiles)}), head as (
       update log_heads set size = ${head.size}, root = ${head.root}, frontier = ${head.frontier}, updated_at = ${timestamp(now)}
       where zone = ${head.zone} and size = ${before} returning 1
     )

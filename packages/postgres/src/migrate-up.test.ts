@@ -85,7 +85,8 @@ describe.each(['embedded', 'server'] as const)('migrations (%s)', (kind) => {
     const database = await empty(kind)
     expect(await schemaCompatibility(database)).toMatchObject({ state: 'too_old', schema: 0 })
     await migrateUp(database)
-    expect(await schemaCompatibility(database)).toMatchObject({ state: 'ok', schema: SCHEMA.level, floor: 0 })
+    expect(await schemaCompatibility(database)).toMatchObject({ state: 'ok', schema: SCHEMA.level, floor: 6 })
+    expect(await schemaCompatibility(database, { requires: 4, level: 5 })).toMatchObject({ state: 'too_new' })
     expect(await schemaCompatibility(database, { requires: 1000, level: 1000 })).toMatchObject({ state: 'too_old' })
     await database.query
       .updateTable('schema_floor')

@@ -2,7 +2,6 @@ import type {
   ApplicationId,
   CredentialId,
   DelegationId,
-  EventId,
   Grant,
   Operation,
   PolicyId,
@@ -236,22 +235,22 @@ export type OutboxTable = {
 
 export type LogHeadsTable = { zone: ZoneId; size: Defaulted<number>; root: Uint8Array; frontier: Uint8Array; updated_at: Timestamp }
 
-export type LogEntriesTable = {
+export type LogBlocksTable = {
   zone: ZoneId
-  seq: number
-  time: Timestamp
-  event_id: EventId
-  type: string
-  application: string | null
-  session: string | null
-  resource: string | null
-  decision: string | null
-  reason: string | null
-  request_id: string | null
-  subject: string | null
-  jti: string | null
-  leaf: Uint8Array
-  event: string
+  first_seq: number
+  count: number
+  from_time: Timestamp
+  to_time: Timestamp
+  appended_at: Timestamp
+  bucket: number
+  ids_from: number
+  ids_to: number
+  codec: number
+  /** Only ever compared in SQL. */
+  terms: unknown
+  event_ids: Uint8Array
+  other_ids: Uint8Array
+  data: Uint8Array
 }
 
 export type LogTilesTable = { zone: ZoneId; level: number; tile: number; hashes: Uint8Array }
@@ -285,7 +284,7 @@ export type Tables = StreamTables & {
   idempotency_receipts: IdempotencyReceiptsTable
   outbox: OutboxTable
   log_heads: LogHeadsTable
-  log_entries: LogEntriesTable
+  log_blocks: LogBlocksTable
   log_tiles: LogTilesTable
   log_checkpoints: LogCheckpointsTable
   evidence_producers: EvidenceProducersTable

@@ -23,7 +23,7 @@ async function ledger(events: readonly Event[]): Promise<void> {
       const text = canonicalJson(event)
       return { event, text, leaf: createHash('sha256').update(text).digest() }
     })
-    await appendEntries(tx, zone, head.size, entries)
+    await appendEntries(tx, zone, head.size, entries, Date.now())
     await writeLogHead(tx, head.size, { ...head, size: head.size + events.length }, Date.now())
   })
 }

@@ -1,7 +1,15 @@
-import type { Event, UnixMillis, ZoneId } from '@caracal/core'
-import { appendLeaves, decodeFrontier, EMPTY_ROOT, encodeFrontier, type Frontier, frontierRoot, leafHash, sameHash } from '@caracal/ledger'
-import { type Database, extendLog, type LogHead, lockLogFor, type NewLogEntry } from '@caracal/postgres'
-import { searchable } from './searchable.ts'
+import type { Event, EventId, UnixMillis, ZoneId } from '@caracal/core'
+import {
+  appendLeaves,
+  decodeFrontier,
+  EMPTY_ROOT,
+  encodeFrontier,
+  type Frontier,
+  frontierRoot,
+  prefixedLeafHash,
+  sameHash,
+} from '@caracal/ledger'
+import { type BlockDraft, type Database, draftBlocks, extendLog, type LogHead, lockLogFor, type NewLogEntry } from '@caracal/postgres'
 
 /** An event on its way into the log: the exact text it was signed as, and what it says. */
 export type Arrival = { readonly event: Event; readonly text: string }
@@ -19,7 +27,8 @@ export class HeadBroken extends Error {
 
 /**
  * Appends what is new of a zone's arrivals in one transaction: lock the head, leave out what the log has, number the rest without
- * a gap, extend tree and tiles, write the head (P-102): two statements, four round trips (P-166). The order of the arrivals is the order of the log. One outcome for each.
+ * a gap, extend tree and tiles, write the head (P-102): two statements, four round trips (P-166). Blocks are made before the lock is
+ * taken. Arrivals are in the log in their order as long as their ids are of the same few seconds. One outcome for each.
  */
 export async function appendToZone(
   database: Database,
@@ -27,29 +36,46 @@ export async function appendToZone(
   arrivals: readonly Arrival[],
   now: UnixMillis,
 ): Promise<readonly Appended[]> {
-  const leaves = arrivals.map(({ text }) => leafHash(Buffer.from(text)))
+  const first = new Map<EventId, NewLogEntry>()
+  const entries = arrivals.map(({ event, text }): NewLogEntry => {
+    // What UTF-8 cannot spell is what it becomes in UTF-8, here as in the store.
+    const entry = { event, text: text.isWellFormed() ? text : text.toWellFormed() }
+    if (!first.has(event.id)) first.set(event.id, entry)
+    return entry
+  })
+  const ids = [...first.keys()]
+  const hoped = withLeaves(draftBlocks(zone, [...first.values()]))
   return await database.transaction(async (tx) => {
-    const ids = arrivals.map(({ event }) => event.id)
-    const { head, known: held } = await lockLogFor(tx, zone, ids, EMPTY_ROOT, now)
-    const known = new Map(held)
-    const entries: NewLogEntry[] = []
-    const outcomes = arrivals.map(({ event, text }, at): Appended => {
-      const leaf = leaves[at] ?? EMPTY_ROOT
-      const before = known.get(event.id)
-      if (before !== undefined) return sameHash(before, leaf) ? 'duplicate' : 'conflict'
-      known.set(event.id, leaf)
-      entries.push({ event: searchable(event), text, leaf })
-      return 'appended'
+    const { head, known } = await lockLogFor(tx, zone, ids, EMPTY_ROOT, now)
+    const outcomes = entries.map((entry): Appended => {
+      const own = first.get(entry.event.id)
+      const before = known.get(entry.event.id) ?? own?.text
+      if (own === entry && !known.has(entry.event.id)) return 'appended'
+      return before === entry.text ? 'duplicate' : 'conflict'
     })
-    if (entries.length === 0) return outcomes
-    const { frontier, root, slices } = appendLeaves(
-      frontierOf(head),
-      entries.map(({ leaf }) => leaf),
-    )
+    const { blocks, leaves } =
+      known.size === 0
+        ? hoped
+        : withLeaves(
+            draftBlocks(
+              zone,
+              [...first.values()].filter(({ event }) => !known.has(event.id)),
+            ),
+          )
+    if (blocks.length === 0) return outcomes
+    const { frontier, root, slices } = appendLeaves(frontierOf(head), leaves)
     const after = { zone, size: frontier.size, root, frontier: encodeFrontier(frontier) }
-    await extendLog(tx, head.size, { entries, tiles: slices, head: after }, now)
+    await extendLog(tx, head.size, { blocks, tiles: slices, head: after }, now)
     return outcomes
   })
+}
+
+function withLeaves(blocks: readonly BlockDraft[]): { readonly blocks: readonly BlockDraft[]; readonly leaves: readonly Uint8Array[] } {
+  // In a block each event stands behind a NUL byte, which is the prefix of a leaf.
+  const leaves = blocks.flatMap(({ raw, starts }) =>
+    starts.map((start, i) => prefixedLeafHash(raw.subarray(start, starts[i + 1] ?? raw.length))),
+  )
+  return { blocks, leaves }
 }
 
 /** The frontier of a head, if it leads to the head's own root. */

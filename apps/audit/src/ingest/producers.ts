@@ -67,10 +67,8 @@ export function producers(options: {
 
   return {
     async held(seqs) {
-      // One order for everybody: two consumers with events of the same producers never wait on each other crosswise.
-      for (const producer of [...seqs.keys()].sort()) {
-        const now = clock()
-        const confirmed = await database.transaction((tx) => recordProduced(tx, producer, seqs.get(producer) ?? [], now))
+      const now = clock()
+      for (const [producer, confirmed] of await recordProduced(database.query, seqs, now)) {
         const before = marks.get(producer)?.seq ?? 0
         marks.set(producer, { seq: Math.max(before, confirmed), seen: now })
         if (confirmed > before) moved.add(producer)

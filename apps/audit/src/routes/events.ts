@@ -1,9 +1,8 @@
 import { EVENT_TYPES, type EventType, isId, ok, REASONS, type Reason, refuse, type UnixMillis, type ZoneId } from '@caracal/core'
 import { inclusionProof, logOrigin } from '@caracal/ledger'
-import { type EventFilter, findCheckpoint, findEntry, type LogEntry, latestCheckpoint, searchEntries } from '@caracal/postgres'
+import { type EventFilter, findCheckpoint, findEntry, type LogEntry, latestCheckpoint, searchEntries, searchedValue } from '@caracal/postgres'
 import { LIST_QUERY, ListOf, listReply, Problem, type RouteRow, raw, role, route } from '@caracal/service'
 import Type from 'typebox'
-import { column } from '../ingest/searchable.ts'
 import { storedTree } from '../stored-tree.ts'
 import { type AuditDesk, badQuery, WHOLE_NUMBER, zoneOf } from './desk.ts'
 
@@ -163,5 +162,5 @@ function timeOf(given: string | undefined): UnixMillis | undefined | null {
 }
 
 function searched(value: string | undefined): string | undefined {
-  return value === undefined ? undefined : column(value)
+  return value === undefined ? undefined : searchedValue(value)
 }

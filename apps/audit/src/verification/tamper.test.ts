@@ -5,22 +5,52 @@ import { pathToFileURL } from 'node:url'
 import type { ZoneId } from '@caracal/core'
 import { freshDatabaseUrl } from '@caracal/harness'
 import { leafHash, parseVerifierKey, type TrustedKey, verifyBundle } from '@caracal/ledger'
-import { findLogHead, latestCheckpoint, readEntries } from '@caracal/postgres'
+import { findLogHead, latestCheckpoint, openBlock } from '@caracal/postgres'
 import pg from 'pg'
 import { afterEach, describe, expect, test } from 'vitest'
 import { event, openWorld, until, type World } from '../test-support/world.ts'
 
 const SIZE = 600
 
+type Statement = string | [string, unknown[]] | ((client: pg.Client) => Promise<void>)
+
 /** Somebody with all rights on the database: takes the triggers off, changes what he wants, puts them back. */
-async function tamper(url: string, statements: readonly (string | [string, unknown[]])[]): Promise<void> {
+async function tamper(url: string, statements: readonly Statement[]): Promise<void> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
-  const tables = ['log_entries', 'log_checkpoints']
+  const tables = ['log_blocks', 'log_checkpoints']
   for (const table of tables) await client.query(`ALTER TABLE ${table} DISABLE TRIGGER USER`)
-  for (const statement of statements) await (typeof statement === 'string' ? client.query(statement) : client.query(...statement))
+  for (const statement of statements) {
+    if (typeof statement === 'function') await statement(client)
+    else await (typeof statement === 'string' ? client.query(statement) : client.query(...statement))
+  }
   for (const table of tables) await client.query(`ALTER TABLE ${table} ENABLE TRIGGER USER`)
   await client.end()
+}
+
+/** He knows the format: changes the events of the log and writes every block anew, with its count and its marks. */
+function rewriting(change: (texts: string[]) => string[]): Statement {
+  return async (client) => {
+    const { rows } = await client.query('SELECT zone, first_seq, count, codec, data, event_ids FROM log_blocks ORDER BY first_seq')
+    const texts = rows.flatMap((row) => {
+      const { raw } = openBlock({ ...row, first_seq: Number(row.first_seq) })
+      return raw.toString().split('\0').slice(1)
+    })
+    const changed = change([...texts])
+    for (const { zone, first_seq, count, event_ids } of rows) {
+      const part = changed.slice(Number(first_seq), Number(first_seq) + count)
+      const data = Buffer.from(part.map((text) => `\0${text}`).join(''))
+      if (part.length === 0) await client.query('DELETE FROM log_blocks WHERE zone = $1 AND first_seq = $2', [zone, first_seq])
+      else
+        await client.query('UPDATE log_blocks SET codec = 0, data = $3, count = $4, event_ids = $5 WHERE zone = $1 AND first_seq = $2', [
+          zone,
+          first_seq,
+          data,
+          part.length,
+          event_ids.subarray(0, 4 * part.length),
+        ])
+    }
+  }
 }
 
 const forged = '{"id":"evt_forged"}'
@@ -28,26 +58,26 @@ const forged = '{"id":"evt_forged"}'
 /** What he does, and which word self-verification has for it. `exported`: what the offline verifier of an export says. */
 const DEEDS: readonly {
   name: string
-  statements: readonly (string | [string, unknown[]])[]
+  statements: readonly Statement[]
   found: RegExp
   exported: readonly string[] | 'no export'
 }[] = [
   {
     name: 'changes the text of an event',
-    statements: ["UPDATE log_entries SET event = replace(event, 'call.allowed', 'call.refused') WHERE seq = 37"],
-    found: /entry 37 was changed/,
+    statements: [rewriting((texts) => texts.with(37, texts[37]?.replace('call.allowed', 'call.refused') ?? ''))],
+    found: /entry 37 is not the one in the tree/,
     exported: ['wrong_root'],
   },
   {
-    name: 'changes text and leaf hash of an event',
-    statements: [['UPDATE log_entries SET event = $1, leaf = $2 WHERE seq = 37', [forged, Buffer.from(leafHash(Buffer.from(forged)))]]],
+    name: 'puts another event in the place of one',
+    statements: [rewriting((texts) => texts.with(37, forged))],
     found: /entry 37 is not the one in the tree/,
     exported: ['unexpected_event', 'wrong_root'],
   },
   {
-    name: 'changes text, leaf hash and the tile',
+    name: 'puts another event in the place of one, and into the tile',
     statements: [
-      ['UPDATE log_entries SET event = $1, leaf = $2 WHERE seq = 37', [forged, Buffer.from(leafHash(Buffer.from(forged)))]],
+      rewriting((texts) => texts.with(37, forged)),
       [
         'UPDATE log_tiles SET hashes = overlay(hashes placing $1::bytea from $2) WHERE level = 0 AND tile = 0',
         [Buffer.from(leafHash(Buffer.from(forged))), 37 * 32 + 1],
@@ -57,18 +87,38 @@ const DEEDS: readonly {
     exported: ['unexpected_event', 'wrong_root'],
   },
   {
+    name: 'changes a byte of a block',
+    statements: ['UPDATE log_blocks SET data = set_byte(data, length(data) / 2, get_byte(data, length(data) / 2) # 1) WHERE first_seq = 0'],
+    found: /the block of entry 0 |is not the one in the tree/,
+    exported: 'no export',
+  },
+  {
     name: 'removes an event',
-    statements: ['DELETE FROM log_entries WHERE seq = 300'],
-    found: /entry 300 is missing/,
+    statements: [rewriting((texts) => texts.toSpliced(300, 1))],
+    found: /entry 300 is not the one in the tree/,
+    exported: 'no export',
+  },
+  {
+    name: 'removes a block',
+    statements: ['DELETE FROM log_blocks WHERE first_seq = 0'],
+    found: /entry 0 is missing/,
+    exported: 'no export',
+  },
+  {
+    name: 'removes the tail',
+    statements: [rewriting((texts) => texts.slice(0, 580))],
+    found: /entry 580 is missing/,
+    exported: 'no export',
+  },
+  {
+    name: 'moves a block to another place',
+    statements: ['UPDATE log_blocks SET first_seq = 5 WHERE first_seq = 0'],
+    found: /entry 0 is missing/,
     exported: 'no export',
   },
   {
     name: 'swaps two events',
-    statements: [
-      'UPDATE log_entries SET seq = 1000000 WHERE seq = 5',
-      'UPDATE log_entries SET seq = 5 WHERE seq = 6',
-      'UPDATE log_entries SET seq = 6 WHERE seq = 1000000',
-    ],
+    statements: [rewriting((texts) => texts.with(5, texts[6] ?? '').with(6, texts[5] ?? ''))],
     found: /entry 5 is not the one in the tree/,
     exported: ['wrong_root'],
   },
@@ -123,7 +173,7 @@ describe('somebody with all rights on the database', () => {
   const problemsOf = (here: World) => here.logged.filter((line) => line.includes('the ledger does not hold')).join('\n')
   const state = async (here: World, zone: ZoneId) => ({
     head: await findLogHead(here.database.query, zone),
-    entries: await readEntries(here.database.query, zone, 0, SIZE),
+    blocks: await here.database.query.selectFrom('log_blocks').selectAll().where('zone', '=', zone).orderBy('first_seq').execute(),
     checkpoint: await latestCheckpoint(here.database.query, zone),
   })
 
@@ -146,7 +196,7 @@ describe('somebody with all rights on the database', () => {
       // What had been signed before stays as it is, nothing new is.
       const after = await state(here, zone)
       expect(after.checkpoint).toEqual(before.checkpoint)
-      expect(after.entries).toEqual(before.entries)
+      expect(after.blocks).toEqual(before.blocks)
       if (exported !== 'no export') {
         const bundle = await here.post(`/v1/zones/${zone}/exports`, {})
         expect(bundle.status).toBe(200)
@@ -170,7 +220,7 @@ describe('somebody with all rights on the database', () => {
     await here.audit().stop()
     const size = backup.head?.size ?? 0
     await tamper(url, [
-      ['DELETE FROM log_entries WHERE seq >= $1', [size]],
+      ['DELETE FROM log_blocks WHERE first_seq >= $1', [size]],
       ['DELETE FROM log_checkpoints WHERE size > $1', [size]],
       [
         'UPDATE log_heads SET size = $1, root = $2, frontier = $3',
@@ -180,7 +230,7 @@ describe('somebody with all rights on the database', () => {
     await here.startAudit()
     expect(problemsOf(here)).toMatch(/where a checkpoint was signed for/)
     await here.audit().stop()
-    await tamper(url, ['DELETE FROM log_entries', 'DELETE FROM log_checkpoints', 'DELETE FROM log_tiles', 'DELETE FROM log_heads'])
+    await tamper(url, ['DELETE FROM log_blocks', 'DELETE FROM log_checkpoints', 'DELETE FROM log_tiles', 'DELETE FROM log_heads'])
     here.logged.length = 0
     await here.startAudit()
     expect(problemsOf(here)).toMatch(/the head is gone/)

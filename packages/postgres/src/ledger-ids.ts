@@ -1,0 +1,52 @@
+/** What blocks keep of an id (a TypeID, `evt_…`): the millisecond it was made, four bytes to know it by, and a number to index it by. */
+
+/** Ids of one bucket were made in the same 8,192 ms. */
+const BUCKET_BITS = 13
+
+const TYPE_ID = /^[a-z]{3}_[0-7][0-9a-hjkmnp-tv-z]{25}$/
+const SUFFIX_AT = 4
+
+const DIGITS = new Uint8Array(128)
+for (const [value, digit] of [...'0123456789abcdefghjkmnpqrstvwxyz'].entries()) DIGITS[digit.charCodeAt(0)] = value
+
+export function isTypeId(text: string): boolean {
+  return text.length === 30 && TYPE_ID.test(text)
+}
+
+/** Unix milliseconds in an id (RFC 9562 §5.7), exact to 48 bits. */
+export function millisOfId(id: string): number {
+  let millis = 0
+  for (let at = SUFFIX_AT; at < SUFFIX_AT + 10; at += 1) millis = millis * 32 + (DIGITS[id.charCodeAt(at)] ?? 0)
+  return millis
+}
+
+export function bucketOf(millis: number): number {
+  return Math.floor(millis / 2 ** BUCKET_BITS)
+}
+
+/** The last 32 bits of an id, which are random: two ids with one mark are rare, and the text decides. */
+export function markOfId(id: string): number {
+  let mark = 0
+  for (let at = SUFFIX_AT + 19; at < SUFFIX_AT + 26; at += 1) mark = (mark << 5) | (DIGITS[id.charCodeAt(at)] ?? 0)
+  return mark >>> 0
+}
+
+/** The first 63 bits of an id, as the term of a block whose bucket it is not of. */
+export function termOfId(id: string): bigint {
+  let low = 0
+  for (let at = SUFFIX_AT + 10; at < SUFFIX_AT + 13; at += 1) low = low * 32 + (DIGITS[id.charCodeAt(at)] ?? 0)
+  return (BigInt(millisOfId(id)) << 15n) | BigInt(low)
+}
+
+/** Marks as they are stored: four bytes each, most significant first. */
+export function encodeMarks(marks: readonly number[]): Buffer {
+  const bytes = Buffer.allocUnsafe(marks.length * 4)
+  for (let i = 0; i < marks.length; i += 1) bytes.writeUInt32BE(marks[i] ?? 0, i * 4)
+  return bytes
+}
+
+export function hasMark(marks: Uint8Array, mark: number): boolean {
+  const view = new DataView(marks.buffer, marks.byteOffset, marks.byteLength)
+  for (let at = 0; at + 4 <= marks.length; at += 4) if (view.getUint32(at) === mark) return true
+  return false
+}
