@@ -8,7 +8,6 @@ export function gatewayMetrics(
     readonly verified: () => number
     readonly revocations: () => number
     readonly fresh: () => boolean
-    readonly evidenceWritable: () => boolean
     readonly live: () => number
     readonly upstreams: () => number
     readonly credentials: () => number
@@ -22,7 +21,6 @@ export function gatewayMetrics(
   gauge('caracal_verified_mandates', 'Verified mandates in memory.', now.verified)
   gauge('caracal_revocation_view_entries', 'Revoked ids in the view of this replica.', now.revocations)
   gauge('caracal_revocation_view_fresh', '1 when the view can vouch for what is not revoked.', () => (now.fresh() ? 1 : 0))
-  gauge('caracal_evidence_writable', '1 when evidence can be made durable.', () => (now.evidenceWritable() ? 1 : 0))
   gauge('caracal_gateway_live_calls', 'Forwarded calls in flight.', now.live)
   gauge('caracal_gateway_upstreams', 'Upstreams with a connection pool.', now.upstreams)
   gauge('caracal_gateway_credentials', 'Upstream credentials in memory.', now.credentials)

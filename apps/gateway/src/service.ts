@@ -15,6 +15,7 @@ import {
   type Logger,
   listen,
   observeConnections,
+  observeSpool,
   ownStreams,
   type RunningService,
   revocationPropagation,
@@ -97,13 +98,13 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
     verified: verifier.cached,
     revocations: () => view.size(),
     fresh: () => view.unfit() === null,
-    evidenceWritable: evidence.writable,
     live: () => live.size,
     upstreams: () => pools.size(),
     credentials: () => credentials.size,
     rateBuckets: rates,
   })
   store.observe(metrics)
+  observeSpool(metrics, evidence)
   if (config.EVIDENCE === 'async') metrics.insecureSetting('EVIDENCE')
 
   const probes = createProbes({

@@ -1,5 +1,4 @@
 import type { Metrics } from '@caracal/service'
-import type { SpoolHealth } from '@caracal/streams'
 
 /** Every family that only the STS has. */
 export function stsMetrics(
@@ -10,8 +9,6 @@ export function stsMetrics(
     readonly verified: () => number
     readonly revocations: () => number
     readonly fresh: () => boolean
-    readonly evidenceWritable: () => boolean
-    readonly spool: () => SpoolHealth
     readonly unloadable: () => number
   },
 ) {
@@ -24,12 +21,6 @@ export function stsMetrics(
   gauge('caracal_verified_mandates', 'Verified mandates in memory.', now.verified)
   gauge('caracal_revocation_view_entries', 'Revoked ids in the view of this replica.', now.revocations)
   gauge('caracal_revocation_view_fresh', '1 when the view can vouch for what is not revoked.', () => (now.fresh() ? 1 : 0))
-  gauge('caracal_evidence_writable', '1 when evidence can be made durable.', () => (now.evidenceWritable() ? 1 : 0))
-  gauge('caracal_spool_unconfirmed_records', 'Events that the ledger has not confirmed.', () => now.spool().records)
-  gauge('caracal_spool_unsent_records', 'Events that are not in the work stream yet.', () => now.spool().unsent)
-  gauge('caracal_spool_oldest_seconds', 'Age of the oldest event that is not in the work stream.', () => now.spool().oldestSeconds)
-  gauge('caracal_spool_used_ratio', 'Part of the space of the spool that is in use.', () => now.spool().usedRatio)
-  gauge('caracal_spool_write_errors', 'Failed writes of the spool since the start.', () => now.spool().writeErrors)
   return {
     exchangeSeconds: metrics.histogram('caracal_exchange_seconds', 'Time of a token request from its form to its answer.', [
       'result',

@@ -11,6 +11,7 @@ import {
   createMetrics,
   type Logger,
   observePool,
+  observeSpool,
   ownDatabase,
   ownStreams,
   type RunningService,
@@ -136,12 +137,11 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
       verified: mandates.cached,
       revocations: () => view.size(),
       fresh: () => view.unfit() === null,
-      evidenceWritable: evidence.writable,
-      spool: evidence.health,
     })
     told.rotated = () => own.keyRotations.inc()
     observePool(metrics, database)
     store.observe(metrics)
+    observeSpool(metrics, evidence)
     if (config.EVIDENCE === 'async') metrics.insecureSetting('EVIDENCE')
 
     const desk: RevocationDesk = {

@@ -49,6 +49,7 @@ export {
   startMetricsListener,
 } from './metrics-listener.ts'
 export { oauthError } from './oauth-error.ts'
+export { observeSpool } from './observe-spool.ts'
 export { openApi, operationId } from './openapi.ts'
 export { type Check, createProbes, type Finding, type Health, type Probes } from './probes.ts'
 export { problem, problemType, type RefusalContext, type Violation, type WireRefusal } from './problem.ts'
