@@ -1,10 +1,10 @@
 import type { Clock, ConfirmedMessage, Event, KeyRing } from '@caracal/core'
-import type { EventDraft, EvidenceWriter } from '../evidence-writer.ts'
+import type { EvidenceWriter } from '../evidence-writer.ts'
 import { openSpool, type SpoolHealth, type SpoolOptions } from '../spool/open-spool.ts'
 import type { StreamLogger } from '../stream-logger.ts'
 import type { Streams } from '../streams.ts'
-import { eventClock, makeEvent } from './canonical-event.ts'
-import { evidencePayload } from './evidence-payload.ts'
+import { eventClock, type MadeEvent, makeEvent } from './canonical-event.ts'
+import { evidencePayload, verifyEvidence } from './evidence-payload.ts'
 
 export type EvidenceWriterOptions = {
   /** Of this service alone, on the replay volume. */
@@ -30,7 +30,8 @@ export async function openEvidenceWriter(options: EvidenceWriterOptions): Promis
     role: service,
     streams,
     logger,
-    lost: (producer, seq) => evidencePayload(keys, { producer, first: seq, events: [''] }),
+    seal: (group) => evidencePayload(keys, group),
+    open: (payload) => verifyEvidence(payload, keys),
     ...(options.maxBytes === undefined ? {} : { maxBytes: options.maxBytes }),
     ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
     ...(options.resendMs === undefined ? {} : { resendMs: options.resendMs }),
@@ -44,19 +45,21 @@ export async function openEvidenceWriter(options: EvidenceWriterOptions): Promis
     onGap: () => {}, // marks only grow: the next one says all that was missed
   })
 
-  function write(draft: EventDraft): { readonly id: string; readonly durable: Promise<number> } {
-    const { now, time } = moment()
-    const { id, zone, text } = makeEvent(draft, service, time, now)
-    return { id, durable: spool.append(zone, (seq) => evidencePayload(keys, { producer: spool.producer, first: seq, events: [text] })) }
-  }
-
   return {
     producer: spool.producer,
-    record: async (draft) => {
-      const { id, durable } = write(draft)
-      if (mode === 'write-ahead') await durable
-      else durable.catch((error) => logger.error({ err: error, id }, 'evidence is lost: it could not be made durable'))
-      return id
+    record: (draft) => {
+      const { now, time } = moment()
+      let made: MadeEvent
+      try {
+        made = makeEvent(draft, service, time, now)
+      } catch (error) {
+        return Promise.reject(error)
+      }
+      const { id, text } = made
+      const durable = spool.append(text)
+      if (mode === 'write-ahead') return durable.then(() => id)
+      durable.catch((error) => logger.error({ err: error, id }, 'evidence is lost: it could not be made durable'))
+      return Promise.resolve(id)
     },
     writable: () => spool.writable(),
     health: () => spool.health(),

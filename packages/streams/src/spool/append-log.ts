@@ -1,13 +1,16 @@
-import { type FileHandle, open, rm, truncate } from 'node:fs/promises'
+import { type FileHandle, rm, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
+import { MAX_GROUP_BYTES, MAX_GROUP_EVENTS } from '../evidence/evidence-payload.ts'
 import { EvidenceUnavailable } from '../evidence-writer.ts'
 import type { StreamLogger } from '../stream-logger.ts'
-import { encodeRecord, isCutShort, SEGMENT_HEADER, type SpoolRecord, scanRecords, segmentName } from './segment.ts'
-import { type Segment, syncDirectory } from './spool-files.ts'
+import { type LogCursor, type LogPage, readStretch } from './log-page.ts'
+import { encodeRecord, SEGMENT_HEADER, type SpoolRecord, segmentName } from './segment.ts'
+import { createSegmentFile, openSegmentFile, SpareSegment, writeDurably } from './segment-file.ts'
+import type { Segment } from './spool-files.ts'
 
 type Waiting = {
-  readonly seq: number
-  readonly bytes: Buffer
+  readonly text: string
+  readonly bytes: number
   readonly resolve: (seq: number) => void
   readonly reject: (error: Error) => void
 }
@@ -16,6 +19,8 @@ export type AppendLogOptions = {
   readonly dir: string
   readonly segments: Segment[]
   readonly logger: StreamLogger
+  /** What is kept for the events `first` and following. Made once; these bytes are what is sent. */
+  readonly seal: (first: number, texts: readonly string[]) => string
   /** A segment that is this long is followed by a new one. */
   readonly segmentBytes: number
   /** Together the segments are never longer. */
@@ -25,18 +30,27 @@ export type AppendLogOptions = {
 
 const PROBE_MS = 1_000
 const READ_BYTES = 1024 * 1024
+/** Of what was written last and not sent yet, so much is not read back from the volume. Characters. */
+const REMEMBERED = 4 * 1024 * 1024
+/** More than what the frame and the first line of a group take. */
+const GROUP_OVERHEAD = 256
 
 /**
- * The segments of one producer, appended to by group commit: one write and one fdatasync serve everything that arrived while
- * the last ones ran. When writing fails everything waiting is rejected, its numbers are given again, and a new segment is
- * tried at the next append and each second.
+ * The segments of one producer, appended to by group commit: one durable write serves everything that arrived while the last
+ * one ran, in groups that are sealed as one. When writing fails everything waiting is rejected, its numbers are given again,
+ * and a new segment is tried at the next append and each second.
  */
 export class AppendLog {
   readonly #options: AppendLogOptions
   readonly #segments: Segment[]
+  readonly #spare: SpareSegment
   #waiting: Waiting[] = []
   #waitingBytes = 0
+  #storedBytes = 0
   #next: number
+  /** Written last, oldest first, without a gap up to the last durable record. */
+  #recent: SpoolRecord[] = []
+  #recentLength = 0
   /** The open end of the last segment; undefined when the next append needs a new one. */
   #file: FileHandle | undefined
   #writing: Promise<void> | undefined
@@ -49,19 +63,23 @@ export class AppendLog {
   constructor(options: AppendLogOptions) {
     this.#options = options
     this.#segments = options.segments
+    this.#spare = new SpareSegment(options.dir, options.segmentBytes)
     this.#next = (this.#segments.at(-1)?.lastSeq ?? 0) + 1
+    for (const { length } of this.#segments) this.#storedBytes += length
   }
 
   /** Opens the last segment, or makes the first one, so that a volume that cannot be written is known at the start. */
   async open(): Promise<void> {
+    await this.#spare.remove()
     const last = this.#segments.at(-1)
-    if (last && last.length < this.#options.segmentBytes) this.#file = await open(last.path, 'r+')
+    if (last && last.length < this.#options.segmentBytes) this.#file = await openSegmentFile(last.path)
     else await this.#openSegment()
+    this.#spare.prepare()
   }
 
-  /** Number of the last durable record. */
+  /** Number of the last durable event. */
   get lastSeq(): number {
-    return this.#segments.at(-1)?.lastSeq ?? this.#next - 1
+    return this.#next - 1
   }
 
   get firstSeq(): number {
@@ -69,25 +87,23 @@ export class AppendLog {
   }
 
   get bytes(): number {
-    let sum = this.#waitingBytes
-    for (const segment of this.#segments) sum += segment.length
-    return sum
+    return this.#storedBytes + this.#waitingBytes
   }
 
   get writable(): boolean {
     return !this.#closed && this.#broken === undefined && this.bytes < this.#options.maxBytes
   }
 
-  /** Resolves with the number when the record is durable. @throws EvidenceUnavailable when it cannot be made so. */
-  append(partition: string, make: (seq: number) => string): Promise<number> {
+  /** Resolves with the number of the event when it is durable. @throws EvidenceUnavailable when it cannot be made so. */
+  append(text: string): Promise<number> {
     if (this.#closed) return Promise.reject(new EvidenceUnavailable('the spool is closed'))
-    const seq = this.#next
-    const bytes = encodeRecord({ seq, partition, payload: make(seq) })
-    if (this.bytes + bytes.length > this.#options.maxBytes) return Promise.reject(new EvidenceUnavailable('the spool is full'))
-    this.#next += 1
-    this.#waitingBytes += bytes.length
+    const bytes = Buffer.byteLength(text) + 1
+    if (this.bytes + bytes + GROUP_OVERHEAD > this.#options.maxBytes) {
+      return Promise.reject(new EvidenceUnavailable('the spool is full'))
+    }
+    this.#waitingBytes += bytes
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ seq, bytes, resolve, reject })
+      this.#waiting.push({ text, bytes, resolve, reject })
       this.#writing ??= this.#write()
     })
   }
@@ -95,80 +111,96 @@ export class AppendLog {
   async #write(): Promise<void> {
     await Promise.resolve() // everything that is appended in this turn goes along
     while (this.#waiting.length > 0) {
-      const group = this.#waiting
+      const entries = this.#waiting
       this.#waiting = []
       try {
-        const segment = await this.#writableSegment(group[0]?.seq ?? this.#next)
-        const bytes = Buffer.concat(group.map((entry) => entry.bytes))
-        await this.#writeGroup(segment, bytes)
+        const segment = await this.#writableSegment()
+        const records = this.#sealed(entries)
+        const [only] = records
+        const bytes = only && records.length === 1 ? encodeRecord(only) : Buffer.concat(records.map(encodeRecord))
+        await this.#writeRecords(segment, bytes)
+        this.#storedBytes += bytes.length
         segment.length += bytes.length
-        segment.lastSeq = group.at(-1)?.seq ?? segment.lastSeq
-        this.#waitingBytes -= bytes.length
+        segment.lastSeq += entries.length
+        for (const entry of entries) this.#waitingBytes -= entry.bytes
         this.#mended()
-        for (const entry of group) entry.resolve(entry.seq)
+        for (const record of records) this.#rememberRecord(record)
+        for (const entry of entries) {
+          entry.resolve(this.#next)
+          this.#next += 1
+        }
         this.#options.onDurable()
       } catch (error) {
-        await this.#failed(error, group)
+        await this.#failed(error, entries)
       }
     }
     this.#writing = undefined
   }
 
-  async #writeGroup(segment: Segment, bytes: Buffer): Promise<void> {
-    const file = this.#file
-    if (!file) throw new Error('no segment is open')
-    for (let done = 0; done < bytes.length; ) {
-      const { bytesWritten } = await file.write(bytes, done, bytes.length - done, segment.length + done)
-      done += bytesWritten
+  /** Groups of bounded size, each sealed as one (P-100). */
+  #sealed(entries: readonly Waiting[]): SpoolRecord[] {
+    const records: SpoolRecord[] = []
+    let texts: string[] = []
+    let bytes = 0
+    let first = this.#next
+    const close = () => {
+      records.push({ first, count: texts.length, payload: this.#options.seal(first, texts) })
+      first += texts.length
+      texts = []
+      bytes = 0
     }
-    await file.datasync()
+    for (const entry of entries) {
+      if (texts.length > 0 && (texts.length === MAX_GROUP_EVENTS || bytes + entry.bytes > MAX_GROUP_BYTES)) close()
+      texts.push(entry.text)
+      bytes += entry.bytes
+    }
+    close()
+    return records
+  }
+
+  async #writeRecords(segment: Segment, bytes: Buffer): Promise<void> {
+    if (!this.#file) throw new Error('no segment is open')
+    await writeDurably(this.#file, bytes, segment.length)
     this.commits += 1
   }
 
-  async #writableSegment(nextSeq: number): Promise<Segment> {
+  async #writableSegment(): Promise<Segment> {
     const last = this.#segments.at(-1)
     if (this.#file && last && last.length < this.#options.segmentBytes) return last
-    return await this.#openSegment(nextSeq)
+    return await this.#openSegment()
   }
 
-  async #openSegment(firstSeq: number = this.#next): Promise<Segment> {
-    await this.#file?.close().catch(() => {})
-    this.#file = undefined
+  async #openSegment(): Promise<Segment> {
+    await this.#endSegment()
+    const firstSeq = this.#next
     const path = join(this.#options.dir, segmentName(firstSeq))
-    const last = this.#segments.at(-1)
-    if (last?.firstSeq === firstSeq) this.#segments.pop() // it holds no record: begun anew
-    await rm(path, { force: true })
-    let file: FileHandle | undefined
-    try {
-      file = await open(path, 'wx', 0o600)
-      await file.write(SEGMENT_HEADER, 0, SEGMENT_HEADER.length, 0)
-      await file.datasync()
-      await syncDirectory(this.#options.dir)
-    } catch (error) {
-      await file?.close().catch(() => {})
-      if (file) await rm(path, { force: true }).catch(() => {})
-      throw error
-    }
+    if (this.#segments.at(-1)?.firstSeq === firstSeq) this.#storedBytes -= this.#segments.pop()?.length ?? 0 // it holds nothing: begun anew
+    this.#file = (await this.#spare.take(path)) ?? (await createSegmentFile(path, this.#options.dir))
+    this.#spare.prepare()
     const segment = { firstSeq, path, length: SEGMENT_HEADER.length, lastSeq: firstSeq - 1, writtenAt: Date.now() }
     this.#segments.push(segment)
-    this.#file = file
+    this.#storedBytes += segment.length
     return segment
   }
 
-  /** After a failed write or sync nobody knows what is on the volume: the segment ends at its last good byte, a new one follows. */
-  async #failed(error: unknown, group: readonly Waiting[]): Promise<void> {
+  /** Closes the last segment and cuts it at its last good byte; where that fails, recovery cuts it. */
+  async #endSegment(): Promise<void> {
+    await this.#file?.close().catch(() => {})
+    const last = this.#segments.at(-1)
+    if (this.#file && last) await truncate(last.path, last.length).catch(() => {})
+    this.#file = undefined
+  }
+
+  /** After a failed write nobody knows what is on the volume: the segment ends at its last good byte, a new one follows. */
+  async #failed(error: unknown, entries: readonly Waiting[]): Promise<void> {
     const cause = error instanceof Error ? error : new Error(String(error))
     this.writeErrors += 1
     if (!this.#broken) this.#options.logger.error({ err: cause }, 'the spool cannot be written')
     this.#broken = cause
-    await this.#file?.close().catch(() => {})
-    this.#file = undefined
-    const last = this.#segments.at(-1)
-    if (last) await truncate(last.path, last.length).catch(() => {}) // else recovery cuts it
-    const rejected = [...group, ...this.#waiting]
+    await this.#endSegment()
+    const rejected = [...entries, ...this.#waiting]
     this.#waiting = []
     this.#waitingBytes = 0
-    this.#next = group[0]?.seq ?? this.#next
     for (const entry of rejected) entry.reject(new EvidenceUnavailable('the spool cannot be written', { cause }))
     this.#probe ??= setInterval(() => this.#tryAgain(), PROBE_MS).unref()
   }
@@ -194,25 +226,66 @@ export class AppendLog {
     this.#options.logger.info({}, 'the spool can be written again')
   }
 
+  #rememberRecord(record: SpoolRecord): void {
+    this.#recent.push(record)
+    this.#recentLength += record.payload.length
+    while (this.#recentLength > REMEMBERED) this.#recentLength -= this.#recent.shift()?.payload.length ?? 0
+  }
+
   /** Durable records from the cursor on, about a mebibyte at a time; what is damaged comes as `lost`. */
   async read(from: LogCursor): Promise<LogPage> {
+    if (from.seq > this.lastSeq) return { found: [], cursor: from, remembered: true }
+    const remembered = this.#recall(from.seq)
+    if (remembered) return remembered
     const segment = this.#segments.findLast(({ firstSeq }) => firstSeq <= from.seq) ?? this.#segments[0]
-    if (!segment || from.seq > this.lastSeq) return { found: [], cursor: from }
-    const same = from.path === segment.path
-    const start = same ? from.offset : SEGMENT_HEADER.length
-    const expected = same ? from.seq : segment.firstSeq
-    const rest = { start, length: segment.length - start, lastSeq: segment.lastSeq, path: segment.path }
-    const page = await readPage({ ...rest, length: Math.min(rest.length, READ_BYTES) }, expected, rest.length > READ_BYTES)
+    if (!segment) return { found: [], cursor: from, remembered: false }
+    const place = from.place?.path === segment.path ? from.place : { offset: SEGMENT_HEADER.length, number: segment.firstSeq }
+    const length = segment.length - place.offset
+    const rest = { path: segment.path, start: place.offset, length, number: place.number, lastSeq: segment.lastSeq }
+    const page = await readStretch({ ...rest, length: Math.min(length, READ_BYTES) }, length > READ_BYTES)
     // Not one whole record in a mebibyte: look at everything that is left.
-    const { found, cursor } = page.cursor.offset > start ? page : await readPage(rest, expected, false)
-    return { found: found.filter((item) => ('lost' in item ? item.lost : item.seq) >= from.seq), cursor }
+    const { found, cursor } = cursorMoved(page, rest.start) ? page : await readStretch(rest, false)
+    return {
+      found: found.filter((item) => ('lost' in item ? item.lost : item.first) + item.count > from.seq),
+      cursor: { ...cursor, seq: Math.max(cursor.seq, from.seq) },
+      remembered: false,
+    }
+  }
+
+  /** What was written a moment ago, without a way over the volume. */
+  #recall(seq: number): LogPage | undefined {
+    if ((this.#recent[0]?.first ?? Number.POSITIVE_INFINITY) > seq) return undefined
+    const found: SpoolRecord[] = []
+    let next = seq
+    let length = 0
+    for (const record of this.#recent) {
+      if (record.first + record.count <= seq) continue
+      if (length > READ_BYTES) break
+      found.push(record)
+      length += record.payload.length
+      next = record.first + record.count
+    }
+    return { found, cursor: { seq: next, place: null }, remembered: true }
+  }
+
+  /** What is sent is read from the volume if it has to be sent again. */
+  forget(upTo: number): void {
+    let gone = 0
+    for (const { first, count, payload } of this.#recent) {
+      if (first + count - 1 > upTo) break
+      this.#recentLength -= payload.length
+      gone += 1
+    }
+    if (gone > 0) this.#recent.splice(0, gone)
   }
 
   /** Removes segments that hold nothing after `seq`. The last one stays: its name carries the number. */
   async drop(seq: number): Promise<void> {
     while (this.#segments.length > 1 && (this.#segments[0]?.lastSeq ?? seq + 1) <= seq) {
       const [gone] = this.#segments.splice(0, 1)
-      if (gone) await rm(gone.path, { force: true })
+      if (!gone) return
+      this.#storedBytes -= gone.length
+      await rm(gone.path, { force: true })
     }
   }
 
@@ -221,53 +294,11 @@ export class AppendLog {
     this.#closed = true
     clearInterval(this.#probe)
     await this.#writing
-    await this.#file?.close().catch(() => {})
-    this.#file = undefined
+    await this.#endSegment()
+    await this.#spare.remove()
   }
 }
 
-/** Where reading goes on: the number, and where it stands if the segment is still the same. */
-export type LogCursor = { readonly seq: number; readonly path: string; readonly offset: number }
-
-/** Records in order; `lost` is the number of one that is damaged. */
-export type LogPage = { readonly found: readonly (SpoolRecord | { readonly lost: number })[]; readonly cursor: LogCursor }
-
-type Stretch = { readonly path: string; readonly start: number; readonly length: number; readonly lastSeq: number }
-
-async function readPage({ path, start, length, lastSeq }: Stretch, expected: number, more: boolean): Promise<LogPage> {
-  const bytes = await readRange(path, start, length)
-  const found: (SpoolRecord | { lost: number })[] = []
-  let next = expected
-  let offset = 0
-  for (const item of scanRecords(bytes, expected)) {
-    if ('lost' in item) {
-      if (more && isCutShort(bytes, offset)) break // it only began in these bytes
-      for (let lost = item.lost; lost <= item.upTo; lost += 1) found.push({ lost })
-      next = item.upTo + 1
-    } else {
-      if (item.record.seq > lastSeq) break
-      found.push(item.record)
-      next = item.record.seq + 1
-    }
-    offset = item.end
-  }
-  if (more) return { found, cursor: { seq: next, path, offset: start + offset } }
-  for (; next <= lastSeq; next += 1) found.push({ lost: next })
-  return { found, cursor: { seq: next, path, offset: start + length } }
-}
-
-async function readRange(path: string, start: number, length: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafe(length)
-  const file = await open(path, 'r')
-  try {
-    let done = 0
-    while (done < length) {
-      const { bytesRead } = await file.read(bytes, done, length - done, start + done)
-      if (bytesRead === 0) break
-      done += bytesRead
-    }
-    return bytes.subarray(0, done)
-  } finally {
-    await file.close()
-  }
+function cursorMoved({ cursor }: Omit<LogPage, 'remembered'>, from: number): boolean {
+  return cursor.place !== null && cursor.place.offset > from
 }

@@ -5,6 +5,7 @@ import { startRedis } from '@caracal/harness'
 import { type Redis, Redis as RedisClient } from 'ioredis'
 import { afterAll, afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { KEYS, SILENT } from '../conformance/drivers.ts'
+import { evidencePayload, verifyEvidence } from '../evidence/evidence-payload.ts'
 import { openStreams } from '../open-streams.ts'
 import type { Streams } from '../streams.ts'
 import { openSpool, type Spool, type SpoolOptions } from './open-spool.ts'
@@ -34,18 +35,32 @@ afterAll(async () => {
 })
 
 async function open(options: Partial<SpoolOptions> = {}): Promise<Spool> {
-  const lost = (producer: string, seq: number) => `lost ${producer} ${seq}`
-  const spool = await openSpool({ dir, role: 'gateway', streams, logger: SILENT, lost, ...options })
+  const seal: SpoolOptions['seal'] = (group) => evidencePayload(KEYS, group)
+  const spool = await openSpool({
+    dir,
+    role: 'gateway',
+    streams,
+    logger: SILENT,
+    seal,
+    open: (text) => verifyEvidence(text, KEYS),
+    ...options,
+  })
   opened.push(spool)
   return spool
 }
 
 function append(spool: Spool, count: number): Promise<number[]> {
-  return Promise.all(Array.from({ length: count }, () => spool.append('zone', (seq) => `record ${seq}`)))
+  return Promise.all(Array.from({ length: count }, () => spool.append('record')))
+}
+
+function contents(payload: string): string[] {
+  const verified = verifyEvidence(payload, KEYS)
+  if (!verified.ok) return [verified.problem]
+  return verified.value.flatMap(({ first, events }) => events.map((text, at) => `${text || 'lost'} ${(first ?? 0) + at}`))
 }
 
 async function inStream(): Promise<string[]> {
-  return (await redis.xrange(STREAM, '-', '+')).map(([, fields]) => fields[3] ?? '')
+  return (await redis.xrange(STREAM, '-', '+')).flatMap(([, fields]) => contents(fields[3] ?? ''))
 }
 
 const records = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, at) => `record ${from + at}`)
@@ -58,7 +73,7 @@ async function ledger(spool: Spool): Promise<{ readonly held: Set<string> }> {
     consumer: 'ledger',
     batch: 100,
     handle: async (messages) => {
-      for (const { payload } of messages) held.add(payload)
+      for (const { payload } of messages) for (const text of contents(payload)) held.add(text)
       let upTo = 0
       while (held.has(`record ${upTo + 1}`)) upTo += 1
       spool.confirm(upTo)
@@ -73,7 +88,7 @@ test('[P-098] it drains while running, in order', async () => {
   await append(spool, 300)
   await append(spool, 300)
   await vi.waitFor(async () => expect(await inStream()).toEqual(records(1, 600)), 5_000)
-  expect(spool.health()).toMatchObject({ records: 600, unsent: 0, writeErrors: 0 })
+  await vi.waitFor(() => expect(spool.health()).toMatchObject({ records: 600, unsent: 0, writeErrors: 0 }), 5_000)
   spool.confirm(600)
   expect(spool.health().records).toBe(0)
 })
@@ -105,7 +120,7 @@ test('[P-094] what was not sent when the process ended is sent by the next one, 
   const second = await open()
   expect(second.producer).toBe(first.producer)
   expect(second.producer).toMatch(/^gateway-[0-9a-f]{16}$/)
-  expect(await second.append('zone', (seq) => `record ${seq}`)).toBe(26)
+  expect(await second.append('record')).toBe(26)
   await vi.waitFor(async () => expect(await inStream()).toEqual(records(1, 26)), 5_000)
 })
 
@@ -114,7 +129,7 @@ test('[P-098] closing sends what it can and says what is left', async () => {
   void append(spool, 500)
   expect(await spool.close(5_000)).toBe(0)
   expect(await inStream()).toEqual(records(1, 500))
-  await expect(spool.append('zone', String)).rejects.toThrow('closed')
+  await expect(spool.append('record')).rejects.toThrow('closed')
   expect(spool.writable()).toBe(false)
 })
 
@@ -140,7 +155,7 @@ test('[P-099] [P-173] a ledger that is only slow gets nothing twice', async () =
 })
 
 test('[P-099] the volume keeps what the ledger has not confirmed, and only that', async () => {
-  const spool = await open({ segmentBytes: 2_000 })
+  const spool = await open({ segmentBytes: 800 })
   const segments = () => readdirSync(dir).filter((name) => name.endsWith('.spool'))
   for (let at = 0; at < 20; at += 1) await append(spool, 30)
   await vi.waitFor(() => expect(spool.health().unsent).toBe(0), 5_000)
@@ -152,21 +167,21 @@ test('[P-099] the volume keeps what the ledger has not confirmed, and only that'
   spool.confirm(600)
   await vi.waitFor(() => expect(segments()).toHaveLength(1), 5_000)
   spool.confirm(10_000) // never appended
-  expect(await spool.append('zone', (seq) => `record ${seq}`)).toBe(601)
+  expect(await spool.append('record')).toBe(601)
 })
 
 test('[P-098] a damaged record is reported to the ledger under its number; the others arrive', async () => {
   const first = await open()
   await redis.config('SET', 'maxmemory', '1')
-  await append(first, 9)
+  for (let at = 0; at < 9; at += 1) await append(first, 1)
   await first.close(0)
   await redis.config('SET', 'maxmemory', '0')
   const path = join(dir, readdirSync(dir).find((name) => name.endsWith('.spool')) ?? '')
   const bytes = readFileSync(path)
-  bytes[bytes.indexOf('record 4')] = 0x58
+  bytes[bytes.indexOf(' 4 1 ') + 1] = 0x58
   writeFileSync(path, bytes)
   await open()
-  const expected = records(1, 9).with(3, `lost ${first.producer} 4`)
+  const expected = records(1, 9).with(3, 'lost 4')
   await vi.waitFor(async () => expect(await inStream()).toEqual(expected), 5_000)
 })
 

@@ -1,10 +1,12 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { EvidenceGroup, VerifiedEvidence } from '../evidence/evidence-payload.ts'
 import type { StreamLogger } from '../stream-logger.ts'
 import type { Streams } from '../streams.ts'
 import { AppendLog } from './append-log.ts'
 import { lockDirectory } from './directory-lock.ts'
 import { Drain } from './drain.ts'
+import type { SpoolRecord } from './segment.ts'
 import { producerOf, recoverSegments } from './spool-files.ts'
 
 export type SpoolOptions = {
@@ -14,8 +16,10 @@ export type SpoolOptions = {
   readonly role: string
   readonly streams: Streams
   readonly logger: StreamLogger
-  /** What is sent for a number whose record cannot be read any more. */
-  readonly lost: (producer: string, seq: number) => string
+  /** The text that is kept and sent for a group of events, authenticated; an event that cannot be read any more is `''`. */
+  readonly seal: (group: EvidenceGroup) => string
+  /** The groups of such a text, if it is as it was sealed. */
+  readonly open: (payload: string) => VerifiedEvidence
   /** Together the segments are never longer; bytes, 1 GiB unless said otherwise. */
   readonly maxBytes?: number
   /** Bytes after which a segment is followed by a new one, 8 MiB unless said otherwise. */
@@ -25,11 +29,11 @@ export type SpoolOptions = {
 }
 
 export type SpoolHealth = {
-  /** Records that the ledger has not confirmed. */
+  /** Events that the ledger has not confirmed. */
   readonly records: number
-  /** Of these, records that the work stream does not have either. */
+  /** Of these, events that the work stream does not have either. */
   readonly unsent: number
-  /** Age of the oldest record that the work stream does not have. */
+  /** Age of the oldest event that the work stream does not have. */
   readonly oldestSeconds: number
   /** Part of the space that is in use, 0 to 1. */
   readonly usedRatio: number
@@ -42,15 +46,15 @@ export type SpoolHealth = {
 export type Spool = {
   readonly producer: string
   /**
-   * Makes a record with the next number of this producer and resolves when it is durable. `make` is called at once.
+   * Keeps the text of an event and resolves with its number at this producer when it is durable.
    * @throws EvidenceUnavailable when the volume is full or cannot be written.
    */
-  append(partition: string, make: (seq: number) => string): Promise<number>
+  append(text: string): Promise<number>
   /** The ledger holds everything up to and including `seq`. */
   confirm(seq: number): void
   writable(): boolean
   health(): SpoolHealth
-  /** Lets nothing in any more, sends what it can within `ms`, gives the directory free. Returns how many records were not sent. */
+  /** Lets nothing in any more, sends what it can within `ms`, gives the directory free. Returns how many events were not sent. */
   close(ms: number): Promise<number>
 }
 
@@ -65,9 +69,10 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   try {
     const producer = await producerOf(dir, role)
     const segments = await recoverSegments(dir, logger)
-    /** When records became durable, one entry a second at most, as long as they are not sent. */
+    /** When events became durable, one entry a second at most, as long as they are not sent. */
     const made: { upTo: number; readonly at: number }[] = segments.map(({ lastSeq, writtenAt }) => ({ upTo: lastSeq, at: writtenAt }))
-    const log = new AppendLog({ dir, segments, logger, segmentBytes, maxBytes, onDurable })
+    const seal = (first: number, events: readonly string[]) => options.seal({ producer, first, events })
+    const log = new AppendLog({ dir, segments, logger, seal, segmentBytes, maxBytes, onDurable })
     await log.open()
     let confirmed = Math.max(log.firstSeq - 1, await rememberedConfirmation(dir, log.lastSeq))
     let remembered = { seq: confirmed, at: Date.now() }
@@ -77,8 +82,10 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       streams,
       stream: STREAM,
       logger,
+      producer,
       confirmed: () => confirmed,
-      lost: (seq) => options.lost(producer, seq),
+      lost: (first, count) => seal(first, Array(count).fill('')),
+      isWhole,
       resendMs,
     })
 
@@ -89,6 +96,12 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       else made.push({ upTo: log.lastSeq, at: now })
       forget()
       drain.notify()
+    }
+
+    function isWhole({ first, count, payload }: SpoolRecord): boolean {
+      const opened = options.open(payload)
+      if (!opened.ok || opened.value.length !== 1) return false
+      return opened.value.every((group) => group.first === first && group.events.length === count)
     }
 
     function forget(): void {
@@ -104,7 +117,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
     return {
       producer,
-      append: (partition, make) => log.append(partition, make),
+      append: (text) => log.append(text),
       confirm: (seq) => {
         if (!Number.isSafeInteger(seq) || seq <= confirmed || seq > log.lastSeq) return
         confirmed = seq

@@ -1,41 +1,41 @@
 import { crc32 } from 'node:zlib'
 
-/** One entry of the spool: which number it has at this producer, what it is ordered by, what is sent. */
-export type SpoolRecord = { readonly seq: number; readonly partition: string; readonly payload: string }
+/** One entry of the spool: events `first` to `first + count - 1` of this producer, and what is sent for them. */
+export type SpoolRecord = { readonly first: number; readonly count: number; readonly payload: string }
 
 /** First bytes of every segment: what it is and in which version. */
-export const SEGMENT_HEADER = Buffer.from('caracal spool 1\n')
+export const SEGMENT_HEADER = Buffer.from('caracal spool 2\n')
 
-/** A record is the length of its body, the CRC-32 of its body (both 32 bits, big endian), and the body. */
+/** A record begins with a byte that is not zero, the length of its body (24 bits) and the CRC-32 of its body, big endian. */
 const FRAME = 8
-/** Sequence number and length of the partition. */
+const MARK = 0xca
+/** First number (64 bits) and count (16 bits). */
 const BODY_HEAD = 10
-/** An event of 64 KiB, escaped once more, fits. */
-export const MAX_RECORD_BYTES = 256 * 1024
+/** A group of events, or one that is larger than a group may be, fits. */
+export const MAX_RECORD_BYTES = 512 * 1024
 
-/** @throws RangeError for a record beyond 256 KiB. */
-export function encodeRecord({ seq, partition, payload }: SpoolRecord): Buffer {
-  const partitionBytes = Buffer.byteLength(partition)
-  const length = BODY_HEAD + partitionBytes + Buffer.byteLength(payload)
-  if (length > MAX_RECORD_BYTES || partitionBytes > 0xffff) throw new RangeError('the record is too large for the spool')
+/** @throws RangeError for a record beyond 512 KiB. */
+export function encodeRecord({ first, count, payload }: SpoolRecord): Buffer {
+  const length = BODY_HEAD + Buffer.byteLength(payload)
+  if (length > MAX_RECORD_BYTES || count < 1 || count > 0xffff) throw new RangeError('the record is too large for the spool')
   const bytes = Buffer.allocUnsafe(FRAME + length)
-  bytes.writeUInt32BE(length, 0)
-  bytes.writeBigUInt64BE(BigInt(seq), FRAME)
-  bytes.writeUInt16BE(partitionBytes, FRAME + 8)
-  bytes.write(partition, FRAME + BODY_HEAD)
-  bytes.write(payload, FRAME + BODY_HEAD + partitionBytes)
+  bytes.writeUInt32BE(MARK * 2 ** 24 + length, 0)
+  bytes.writeUInt32BE(Math.floor(first / 2 ** 32), FRAME)
+  bytes.writeUInt32BE(first % 2 ** 32, FRAME + 4)
+  bytes.writeUInt16BE(count, FRAME + 8)
+  bytes.write(payload, FRAME + BODY_HEAD)
   bytes.writeUInt32BE(crc32(bytes.subarray(FRAME)), 4)
   return bytes
 }
 
-/** A record, or a stretch that held the records from `lost` up to the one before the next. */
+/** A record, or a stretch that held the events from `lost` up to `upTo`. */
 export type Scanned =
   | { readonly record: SpoolRecord; readonly end: number }
   | { readonly lost: number; readonly upTo: number; readonly end: number }
 
 /**
- * Reads records from `bytes`. `expected` is the number of the first. Where a record is damaged it looks for the next whole one
- * and says what is lost between; it ends where no whole record follows, be it that none was written or that it was torn.
+ * Reads records from `bytes`. `expected` is the first number of the first. Where a record is damaged it looks for the next whole
+ * one and says what is lost between; it ends where no whole record follows, be it that none was written or that it was torn.
  */
 export function* scanRecords(bytes: Buffer, expected: number): Generator<Scanned> {
   let at = 0
@@ -45,52 +45,57 @@ export function* scanRecords(bytes: Buffer, expected: number): Generator<Scanned
     if (found) {
       yield found
       at = found.end
-      next += 1
+      next += found.record.count
       continue
     }
     const beyond = nextWholeRecord(bytes, at, next)
     if (!beyond) return
-    yield { lost: next, upTo: beyond.seq - 1, end: beyond.start }
+    yield { lost: next, upTo: beyond.first - 1, end: beyond.start }
     at = beyond.start
-    next = beyond.seq
+    next = beyond.first
   }
 }
 
 /** Whether a frame stands here of which only the end is not in `bytes`. */
 export function isCutShort(bytes: Buffer, at: number): boolean {
   if (bytes.length - at < FRAME) return true
-  const length = bytes.readUInt32BE(at)
-  return length >= BODY_HEAD && length <= MAX_RECORD_BYTES && at + FRAME + length > bytes.length
+  const length = lengthAt(bytes, at)
+  return length !== undefined && at + FRAME + length > bytes.length
+}
+
+function lengthAt(bytes: Buffer, at: number): number | undefined {
+  if (bytes[at] !== MARK) return undefined
+  const length = bytes.readUInt32BE(at) % 2 ** 24
+  return length >= BODY_HEAD && length <= MAX_RECORD_BYTES ? length : undefined
 }
 
 function recordAt(bytes: Buffer, at: number, lowest: number, highest: number): { record: SpoolRecord; end: number } | undefined {
   if (bytes.length - at < FRAME + BODY_HEAD) return undefined
-  const length = bytes.readUInt32BE(at)
-  if (length < BODY_HEAD || length > MAX_RECORD_BYTES || at + FRAME + length > bytes.length) return undefined
-  const seq = Number(bytes.readBigUInt64BE(at + FRAME))
-  if (seq < lowest || seq > highest) return undefined
+  const length = lengthAt(bytes, at)
+  if (length === undefined || at + FRAME + length > bytes.length) return undefined
+  const first = bytes.readUInt32BE(at + FRAME) * 2 ** 32 + bytes.readUInt32BE(at + FRAME + 4)
+  const count = bytes.readUInt16BE(at + FRAME + 8)
+  if (first < lowest || first > highest || count < 1) return undefined
   const body = bytes.subarray(at + FRAME, at + FRAME + length)
-  const partitionEnd = BODY_HEAD + body.readUInt16BE(8)
-  if (partitionEnd > body.length || crc32(body) !== bytes.readUInt32BE(at + 4)) return undefined
-  const partition = body.toString('utf8', BODY_HEAD, partitionEnd)
-  return { record: { seq, partition, payload: body.toString('utf8', partitionEnd) }, end: at + FRAME + length }
+  if (crc32(body) !== bytes.readUInt32BE(at + 4)) return undefined
+  return { record: { first, count, payload: body.toString('utf8', BODY_HEAD) }, end: at + FRAME + length }
 }
 
-/** No more records than bytes can be missing. */
-function nextWholeRecord(bytes: Buffer, from: number, expected: number): { seq: number; start: number } | undefined {
-  for (let start = from + 1; start + FRAME + BODY_HEAD <= bytes.length; start += 1) {
-    const found = recordAt(bytes, start, expected + 1, expected + Math.ceil(bytes.length / FRAME))
-    if (found) return { seq: found.record.seq, start }
+/** An event takes a byte at least: no more of them than bytes can be missing. */
+function nextWholeRecord(bytes: Buffer, from: number, expected: number): { first: number; start: number } | undefined {
+  for (let start = bytes.indexOf(MARK, from + 1); start !== -1; start = bytes.indexOf(MARK, start + 1)) {
+    const found = recordAt(bytes, start, expected + 1, expected + bytes.length)
+    if (found) return { first: found.record.first, start }
   }
   return undefined
 }
 
-/** Segments are named by their first sequence number. */
+/** Segments are named by their first number. */
 export function segmentName(firstSeq: number): string {
   return `${String(firstSeq).padStart(16, '0')}.spool`
 }
 
-/** The first sequence number, or undefined when the file is no segment. */
+/** The first number, or undefined when the file is no segment. */
 export function firstSeqOf(name: string): number | undefined {
   const digits = /^(\d{16})\.spool$/.exec(name)?.[1]
   return digits === undefined ? undefined : Number(digits)

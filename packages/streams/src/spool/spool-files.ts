@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { StreamLogger } from '../stream-logger.ts'
 import { firstSeqOf, SEGMENT_HEADER, scanRecords, segmentName } from './segment.ts'
 
-/** A segment as it stands on the volume: whole records `firstSeq` to `lastSeq` in its first `length` bytes. */
+/** A segment as it stands on the volume: the events `firstSeq` to `lastSeq` in its first `length` bytes. */
 export type Segment = { readonly firstSeq: number; readonly path: string; length: number; lastSeq: number; readonly writtenAt: number }
 
 /** Reads the name of the producer, made at the first start: role and 64 random bits. It stays with the volume. */
@@ -26,7 +26,9 @@ export async function producerOf(dir: string, role: string): Promise<string> {
 
 /**
  * Finds the segments of a directory, oldest first, after whatever stopped the process before. The tail of the last one is cut
- * to its last whole record; what an older one holds of numbers that a newer one begins with was never acknowledged.
+ * to its last whole record; what an older one holds of numbers that a newer one begins with was never acknowledged, and what
+ * it does not hold of those before is lost.
+ * @throws Error when a segment is of another version.
  */
 export async function recoverSegments(dir: string, logger: StreamLogger): Promise<Segment[]> {
   const firsts = (await readdir(dir)).flatMap((name) => firstSeqOf(name) ?? []).sort((a, b) => a - b)
@@ -34,11 +36,22 @@ export async function recoverSegments(dir: string, logger: StreamLogger): Promis
   for (const [at, firstSeq] of firsts.entries()) {
     const path = join(dir, segmentName(firstSeq))
     const bytes = await readFile(path)
-    const before = firsts[at + 1] ?? Number.POSITIVE_INFINITY
-    const found = measure(bytes, firstSeq, before, (lost) => logger.error({ path, ...lost }, 'records of the spool are damaged and lost'))
+    const version = /^caracal spool \d+\n/.exec(bytes.toString('latin1', 0, 32))?.[0] ?? ''
+    if (version !== '' && version !== String(SEGMENT_HEADER)) throw new Error(`${path} was written by another version: "${version.trim()}"`)
+    const after = firsts[at + 1]
+    const found = measure(bytes, firstSeq, after ?? Number.POSITIVE_INFINITY, (lost) =>
+      logger.error({ path, ...lost }, 'records of the spool are damaged and lost'),
+    )
     if (found.length < bytes.length) {
-      logger.warn({ path, bytes: bytes.length - found.length, after: found.lastSeq }, 'a torn tail of the spool is cut')
+      // Zeros were never written over: the place was only held.
+      const tail = bytes.subarray(found.length)
+      if (tail.some((byte) => byte !== 0))
+        logger.warn({ path, bytes: tail.length, after: found.lastSeq }, 'a torn tail of the spool is cut')
       await cut(path, found.length)
+    }
+    if (after !== undefined && found.lastSeq < after - 1) {
+      logger.error({ path, from: found.lastSeq + 1, to: after - 1 }, 'records of the spool are damaged and lost')
+      found.lastSeq = after - 1
     }
     if (bytes.length < SEGMENT_HEADER.length) await writeDurably(path, SEGMENT_HEADER)
     segments.push({ firstSeq, path, writtenAt: Date.now(), ...found, length: Math.max(found.length, SEGMENT_HEADER.length) })
@@ -59,9 +72,9 @@ function measure(
       onLost({ from: found.lost, to: found.upTo })
       continue
     }
-    if (found.record.seq >= before) break
+    if (found.record.first >= before) break
     length = SEGMENT_HEADER.length + found.end
-    lastSeq = found.record.seq
+    lastSeq = found.record.first + found.record.count - 1
   }
   return { length, lastSeq }
 }
