@@ -65,7 +65,7 @@ export async function createApp(options: ServiceOptions, probes: Probes, drainin
   app.server.on('connect', (_request, socket) => answerOnSocket(socket, service, 'method_not_allowed'))
   observeConnections(options.metrics, app.server)
   const methodsOf = createPathMethods([...options.routes, ...SERVICE_PATHS.map((path) => ({ method: 'GET' as const, path }))])
-  const limiter = createRateLimiter(options.rates ?? {}, Date.now)
+  const limiter = createRateLimiter(options.rates ?? {}, () => performance.now())
 
   app.removeAllContentTypeParsers()
   // Bytes only: they are parsed after the media type, the credential and, for internal calls, the signature were checked.

@@ -26,7 +26,7 @@ export function createFailureThrottle(options: {
 
   const level = (source: string, at: number): number => {
     const held = failures.get(source)
-    return held === undefined ? 0 : Math.max(0, held.level - (at - held.at) / 1000 / leak)
+    return held === undefined ? 0 : Math.max(0, held.level - Math.max(0, at - held.at) / 1000 / leak)
   }
   const wait = (filled: number): Seconds => (filled <= allowance ? 0 : Math.ceil((filled - allowance) * leak))
 

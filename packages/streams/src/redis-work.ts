@@ -83,7 +83,7 @@ export class RedisWorkSource implements WorkSource {
       pipeline.eval(SET_ASIDE, 2, stream, quarantineKey(stream), group, message.position, ...fields)
     }
     if (pipeline.length > 0) await executed(pipeline)
-    for (const { message, afterMs } of retry) this.#waiting.set(message.position, { message, dueAt: Date.now() + afterMs })
+    for (const { message, afterMs } of retry) this.#waiting.set(message.position, { message, dueAt: performance.now() + afterMs })
   }
 
   async surrender(messages: readonly SealedWork[]): Promise<void> {
@@ -127,12 +127,12 @@ export class RedisWorkSource implements WorkSource {
   #blockFor(): number {
     const { timing } = this.#options
     let until = Math.min(BLOCK_MS, timing.reclaimMs / 3)
-    for (const { dueAt } of this.#waiting.values()) until = Math.min(until, dueAt - Date.now())
+    for (const { dueAt } of this.#waiting.values()) until = Math.min(until, dueAt - performance.now())
     return Math.max(1, Math.ceil(until))
   }
 
   async #due(max: number): Promise<readonly SealedWork[]> {
-    const now = Date.now()
+    const now = performance.now()
     const due: SealedWork[] = []
     for (const { message, dueAt } of this.#waiting.values()) if (dueAt <= now && due.length < max) due.push(message)
     if (due.length === 0) return []
@@ -146,9 +146,9 @@ export class RedisWorkSource implements WorkSource {
 
   async #reclaim(max: number): Promise<readonly SealedWork[]> {
     const { redis, stream, group, timing } = this.#options
-    if (Date.now() < this.#reclaimAt) return []
+    if (performance.now() < this.#reclaimAt) return []
     const idle = (await redis.xpending(stream, group, 'IDLE', timing.reclaimMs, '-', '+', max)) as [string, string, number, number][]
-    if (idle.length < max) this.#reclaimAt = Date.now() + timing.reclaimMs / 3
+    if (idle.length < max) this.#reclaimAt = performance.now() + timing.reclaimMs / 3
     if (idle.length === 0) return []
     for (const [id] of idle) this.#waiting.delete(id)
     return await this.#claim(
@@ -167,7 +167,7 @@ export class RedisWorkSource implements WorkSource {
 
   async #tidy(): Promise<void> {
     const { redis, stream, group, consumer } = this.#options
-    const now = Date.now()
+    const now = performance.now()
     if (now < this.#trimAt) return
     this.#trimAt = now + TRIM_EVERY_MS
     await redis.eval(TRIM, 1, stream)

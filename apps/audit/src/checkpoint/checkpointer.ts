@@ -43,6 +43,7 @@ export function checkpointer(options: {
 }): Checkpointer {
   const { database, logs, settings, anchors, findings, clock, logger } = options
   const seen = new Map<ZoneId, Checkpoint>()
+  /** On the monotonic clock, as what waits below: a clock that is set back must not hold checkpoints up. */
   const published = new Map<ZoneId, number>()
   const timers = new Map<ZoneId, NodeJS.Timeout>()
   const running = new Map<ZoneId, Promise<LogCheckpoint | undefined>>()
@@ -70,7 +71,7 @@ export function checkpointer(options: {
     seen.set(zone, { origin: signer.name, size: checkpoint.size, root: checkpoint.root })
     if (waiting.get(zone) === since) waiting.delete(zone)
     if (fresh) {
-      published.set(zone, clock())
+      published.set(zone, performance.now())
       for (const anchor of anchors) {
         try {
           await anchor.append(signer.name, checkpoint.note)
@@ -96,9 +97,9 @@ export function checkpointer(options: {
     }
   }
   const plan = (zone: ZoneId) => {
-    if (!waiting.has(zone)) waiting.set(zone, clock())
+    if (!waiting.has(zone)) waiting.set(zone, performance.now())
     if (timers.has(zone)) return
-    const pause = Math.max(SOON_MS, (published.get(zone) ?? 0) + BETWEEN_MS - clock())
+    const pause = Math.max(SOON_MS, (published.get(zone) ?? Number.NEGATIVE_INFINITY) + BETWEEN_MS - performance.now())
     const timer = setTimeout(() => {
       timers.delete(zone)
       void attempt(zone)
@@ -126,7 +127,7 @@ export function checkpointer(options: {
       const own = zones.filter((zone) => origins.includes(logOrigin(settings.issuerUrl, zone)))
       return [...new Set([...own, ...seen.keys()])]
     },
-    age: () => Math.max(0, ...[...waiting.values()].map((since) => (clock() - since) / 1000)),
+    age: () => Math.max(0, ...[...waiting.values()].map((since) => (performance.now() - since) / 1000)),
     sweep,
     async stop() {
       clearInterval(timer)

@@ -43,7 +43,7 @@ export function openZones(options: ZonesOptions): Zones {
   const homes = new Map<ApplicationId, ZoneId>()
   let current: Promise<boolean> | undefined
   let queued: Promise<boolean> | undefined
-  const buckets = { stranger: { tokens: REFRESH_BURST, at: clock() }, known: { tokens: REFRESH_BURST, at: clock() } }
+  const buckets = { stranger: { tokens: REFRESH_BURST, at: performance.now() }, known: { tokens: REFRESH_BURST, at: performance.now() } }
 
   function put(state: ZoneState): void {
     forget(state.snapshot.id)
@@ -141,7 +141,7 @@ export function openZones(options: ZonesOptions): Zones {
     all: () => [...states.values()],
     check,
     async refresh(asker) {
-      const now = clock()
+      const now = performance.now()
       const bucket = buckets[asker]
       bucket.tokens = Math.min(REFRESH_BURST, bucket.tokens + ((now - bucket.at) / 1000) * REFRESH_PER_SECOND)
       bucket.at = now
