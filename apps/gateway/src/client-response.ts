@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Reason, Resource } from '@caracal/core'
-import { decodeBeginning } from './decode-beginning.ts'
+import { EncodedScan } from './encoded-scan.ts'
 import { announcedTrailers, headersForClient, type RawHeaders, type ResponsePlace, trailersForClient } from './header-hygiene.ts'
 import { LeakScan, SCANNED_BYTES } from './leak-scan.ts'
 import { lingerThenClose } from './linger.ts'
@@ -22,6 +22,8 @@ export type ClientResponseOptions = {
 const REASON_PHRASE = /^[\t\x20-\x7e]*$/
 /** The trailer that tells a stream cut by us from one that the upstream ended. */
 const CUT_TRAILER = 'X-Caracal-Revoked'
+/** Hints before an answer: more are a flood, and whoever does not read them would keep them in memory. */
+const MOST_INFORMATIONAL = 16
 /** A client that does not take the end of a cut stream is dropped after this. Milliseconds. */
 const LAST_WORDS_MS = 2_000
 
@@ -40,7 +42,8 @@ export class ClientResponse {
   #trailerNames: readonly string[] = []
   #hold: 'nothing' | 'first_chunk' | 'whole' = 'nothing'
   readonly #held: Buffer[] = []
-  #coding: string | undefined
+  #encoded: EncodedScan | null = null
+  #informed = 0
   #begun = false
   #blocked = false
   #bytes = 0
@@ -68,6 +71,10 @@ export class ClientResponse {
 
   /** Early Hints and Processing are relayed (RFC 9110 §15.2); hints that cannot be written are dropped. */
   informational(status: number, raw: RawHeaders): void {
+    if (++this.#informed > MOST_INFORMATIONAL) {
+      this.#options.fail('upstream_protocol_error')
+      return
+    }
     if (this.#begun || this.#scan.inHeaders(raw) || this.#response.req.httpVersion !== '1.1') return
     if (status === 102) this.#response.writeProcessing()
     if (status !== 103) return
@@ -91,7 +98,8 @@ export class ClientResponse {
     this.#headers = [...headersForClient(raw, status, place), ...added]
     const content = requestMethod !== 'HEAD' && status !== 204 && status !== 304
     const length = fieldValue(raw, 'content-length')
-    this.#coding = fieldValue(raw, 'content-encoding')
+    const coding = fieldValues(raw, 'content-encoding')
+    if (content && coding.length > 0 && this.#scan.active) this.#encoded = new EncodedScan(coding.join(), this.#scan)
     const events = /^text\/event-stream(?:;|$)/i.test(fieldValue(raw, 'content-type')?.trim() ?? '')
     if (content && length === undefined && this.#response.req.httpVersion !== '1.0')
       this.#trailerNames = [...announcedTrailers(raw), CUT_TRAILER]
@@ -106,8 +114,9 @@ export class ClientResponse {
 
   data(chunk: Buffer): void {
     this.#idle?.refresh()
-    const scanned = this.#scan.take(chunk)
-    if (scanned.leaked || (this.#hold === 'first_chunk' && this.#leaksEncoded([chunk]))) {
+    const bytes = this.#scan.take(chunk)
+    const scanned = bytes.leaked || this.#encoded === null ? bytes : this.#encoded.take(bytes.pass)
+    if (scanned.leaked) {
       this.#options.fail('upstream_leaked_credential')
       return
     }
@@ -122,15 +131,16 @@ export class ClientResponse {
 
   /** The answer is complete. */
   finish(rawTrailers: RawHeaders): void {
-    if (this.#scan.inHeaders(rawTrailers) || (this.#hold === 'whole' && this.#leaksEncoded(this.#held))) {
+    const end = this.#scan.finish()
+    const taken = end === null ? null : (this.#encoded?.take([end]) ?? { leaked: false, pass: [end] })
+    const rest = this.#encoded?.finish()
+    if (this.#scan.inHeaders(rawTrailers) || taken?.leaked === true || rest?.leaked === true) {
       this.#options.fail('upstream_leaked_credential')
       return
     }
     clearTimeout(this.#idle)
     this.#begin()
-    for (const part of this.#held.splice(0)) this.#write(part)
-    const rest = this.#scan.finish()
-    if (rest !== null) this.#write(rest)
+    for (const part of [...this.#held.splice(0), ...(taken?.pass ?? []), ...(rest?.pass ?? [])]) this.#write(part)
     if (this.#trailerNames.length > 0) this.#response.addTrailers(trailersForClient(rawTrailers))
     this.#response.end()
     lingerThenClose(this.#response)
@@ -155,12 +165,6 @@ export class ClientResponse {
   abandon(): void {
     clearTimeout(this.#idle)
     this.#held.length = 0
-  }
-
-  #leaksEncoded(parts: readonly Buffer[]): boolean {
-    if (this.#coding === undefined) return false
-    const decoded = decodeBeginning(this.#coding, parts)
-    return decoded !== null && this.#scan.inBytes(decoded)
   }
 
   #begin(): void {
@@ -188,6 +192,10 @@ export class ClientResponse {
     this.#idle = setTimeout(() => this.#options.fail(this.#blocked ? 'client_gone' : 'upstream_timeout'), ms)
     this.#idle.unref()
   }
+}
+
+function fieldValues(raw: RawHeaders, name: string): string[] {
+  return raw.filter((_, at) => at % 2 === 1 && raw[at - 1]?.toLowerCase() === name)
 }
 
 function fieldValue(raw: RawHeaders, name: string): string | undefined {

@@ -57,6 +57,11 @@ export class LeakScan {
     return this.#needles.some((needle) => bytes.includes(needle))
   }
 
+  /** Whether bytes that are only looked at end in what could become a secret. */
+  endsInBeginning(bytes: Buffer): boolean {
+    return longestBeginning(bytes, this.#needles) > 0
+  }
+
   /** Takes the next chunk of the body. */
   take(chunk: Buffer): Scanned {
     if (!this.active) return { leaked: false, pass: this.#release(chunk) }
