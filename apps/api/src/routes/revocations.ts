@@ -20,6 +20,9 @@ const RecordBody = Type.Object({
   lifted: Type.Union([Type.Object({ at: Type.Number(), by: Type.String() }), Type.Null()]),
 })
 
+/** Kinds that are in no zone's configuration. */
+const NOT_CONFIGURED: ReadonlySet<RevocationKind> = new Set(['mandate', 'subject', 'session', 'delegation'])
+
 /** `/v1/zones/{zone}/revocations`. */
 export function revocationRoutes(desk: ApiDesk, hub: RevocationHub): RouteRow[] {
   const { database } = desk
@@ -74,8 +77,9 @@ export function revocationRoutes(desk: ApiDesk, hub: RevocationHub): RouteRow[] 
           const killed = await kill(tx, { zone, kind, target: id, reason, by }, now)
           if (!killed.ok) return killed
           const { at, affects, events, revocations } = killed.value
-          // Replicas drop what they cache of it; at the STS sessions and delegations are read anew.
-          const config = [{ zone, entity: kind, id }]
+          // Replicas drop what they cache of it. What no configuration names ends by the revocation alone: a zone that were newer
+          // for it would have to be read anew everywhere, and would refuse while Postgres is away.
+          const config = NOT_CONFIGURED.has(kind) ? [] : [{ zone, entity: kind, id }]
           return ok({ answer: answer(200, { dryRun, kind, id, at: dryRun ? null : at, affects }), events, revocations, config })
         }
         return commitChange(desk, request, work, { dryRun })
