@@ -92,7 +92,7 @@ async function expectVerifiesOffline({ services }: Stage): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'caracal-bundle-'))
   try {
     const file = join(folder, 'bundle')
-    const exported = await services.caracal(['--json', 'audit', 'export', '--zone', 'chaos', '--file', file])
+    const exported = await services.caracal(['--json', 'audit', 'export', '--zone', 'chaos', '--output', file])
     expect(exported.code, exported.stderr).toBe(0)
     const { vkeys } = JSON.parse(exported.stdout) as { vkeys: string[] }
     const key = vkeys.at(-1) ?? ''

@@ -24,6 +24,8 @@ export type Told = {
   readonly revoked: Revoked[]
 }
 
+export type Held = { readonly id: string; readonly token: string }
+
 export type Load = {
   readonly attempts: readonly Attempt[]
   readonly told: Told
@@ -31,6 +33,12 @@ export type Load = {
   firstGoodCall(since: number, timeoutMs?: number): Promise<number>
   /** How often each outcome was seen: `call 200`, `mint revocation_view_stale`, `call broken`. */
   tally(since?: number): Record<string, number>
+  /** A mandate that served in a call, for later. */
+  hold(): Promise<Held>
+  /** Revokes a mandate that is held; its calls are tried from then on. Resolves with the status of the API's answer. */
+  revoke(held: Held): Promise<number>
+  /** Calls once; resolves with `allowed`, the code of the refusal, or `broken`. */
+  call(held: Held): Promise<string>
   /** Lets every client finish what it does. */
   stop(): Promise<void>
 }
@@ -150,19 +158,21 @@ export function startLoad(stage: Stage, options: LoadOptions = {}): Load {
   }
 
   const trying: Promise<void>[] = []
-  const revoker = async () => {
+  const revoke = async (held: Held): Promise<number> => {
     const url = `${services.urls.api}/v1/zones/${zone}/revocations`
+    const body = { kind: 'mandate', id: held.id, reason: 'chaos' }
+    const { status } = await administer('revocation', url, services.environment.ADMIN_TOKEN, body)
+    if (status === 200) {
+      const revoked: Revoked = { mandate: held.id, at: performance.now(), after: [] }
+      told.revoked.push(revoked)
+      trying.push(tryAgain(revoked, held.token))
+    }
+    return status
+  }
+  const revoker = async () => {
     while (!stopping.signal.aborted) {
       const mandate = await mint()
-      if (mandate !== undefined && (await call(mandate.token)) === 'allowed') {
-        const body = { kind: 'mandate', id: mandate.id, reason: 'chaos' }
-        const { status } = await administer('revocation', url, services.environment.ADMIN_TOKEN, body)
-        if (status === 200) {
-          const revoked: Revoked = { mandate: mandate.id, at: performance.now(), after: [] }
-          told.revoked.push(revoked)
-          trying.push(tryAgain(revoked, mandate.token))
-        }
-      }
+      if (mandate !== undefined && (await call(mandate.token)) === 'allowed') await revoke(mandate)
       await sleep(200)
     }
   }
@@ -196,6 +206,14 @@ export function startLoad(stage: Stage, options: LoadOptions = {}): Load {
       }
       return counts
     },
+    hold: async () => {
+      for (;;) {
+        const held = await mint()
+        if (held !== undefined && (await call(held.token)) === 'allowed') return held
+      }
+    },
+    revoke,
+    call: ({ token }) => call(token),
     stop: async () => {
       stopping.abort()
       await Promise.all(loops)

@@ -1,0 +1,47 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { expectNothingLost, quarantined } from './ledger.ts'
+import { startLoad } from './load.ts'
+import { codesSince, expectRevocationsBite, notRestarted, takeAway, untilAllReady, untilTried } from './outage.ts'
+import { type Stage, startStage } from './stage.ts'
+
+let stage: Stage
+
+beforeAll(async () => {
+  stage = await startStage()
+})
+afterAll(() => stage?.stop())
+
+describe.each([
+  { how: 'stopped', leave: () => stage.postgres.end('SIGINT'), back: () => stage.postgres.start() },
+  { how: 'hanging', leave: async () => stage.postgres.signal('SIGSTOP'), back: async () => stage.postgres.signal('SIGCONT') },
+])('Postgres $how for 30 s under load', ({ how, leave, back }) => {
+  test(`fault: Postgres ${how} [P-113] [P-116] [P-118]: mints and calls go on, changes are refused, nothing is lost or set aside, it recovers without a restart`, async () => {
+    const sameProcesses = notRestarted(stage)
+    const load = startLoad(stage)
+    await load.firstGoodCall(performance.now())
+    const held = await load.hold()
+    const gap = await takeAway(load, { leave, back }, async () => {
+      const away = performance.now()
+      await untilTried(load, away, 'revocation', 3)
+      await untilTried(load, away, 'session', 3)
+      await untilTried(load, away, 'call', 50)
+      expect(await load.call(held)).toBe('allowed')
+      process.stderr.write(`${JSON.stringify(load.tally(away))}\n`)
+      expect(codesSince(load, away, 'session')).toContain('store_unavailable')
+      expect(codesSince(load, away, 'revocation')).toContain('store_unavailable')
+      // A fault that all replicas share must not take them all away.
+      expect((await stage.services.service('sts').ready()).status).toBe(200)
+      expect((await stage.services.service('gateway').ready()).status).toBe(200)
+    })
+    process.stderr.write(`first good call after ${Math.round(gap)} ms\n`)
+    expect(gap, 'milliseconds until the first good call').toBeLessThan(10_000)
+    await untilAllReady(stage)
+    expect(await load.revoke(held)).toBe(200)
+    await load.stop()
+    sameProcesses()
+    expectRevocationsBite(load)
+    expect(await load.tally()).not.toHaveProperty('call policy_unavailable')
+    await expectNothingLost(stage, load)
+    expect(await quarantined(stage)).toEqual([])
+  })
+})
