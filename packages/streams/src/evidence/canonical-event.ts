@@ -1,5 +1,6 @@
 import { canonicalJson, type Event, MAX_EVENT_BYTES, newId, type UnixMillis } from '@caracal/core'
 import { type EventDraft, EvidenceUnavailable } from '../evidence-writer.ts'
+import { eventText } from './event-text.ts'
 
 export type MadeEvent = { readonly id: Event['id']; readonly zone: Event['zone'] /** RFC 8785. */; readonly text: string }
 
@@ -18,6 +19,17 @@ const LIMITS = [
  */
 export function makeEvent(draft: EventDraft, service: Event['service'], time: string, now: UnixMillis): MadeEvent {
   const id = newId('event', now)
+  const text = eventText({ ...draft, v: 1, id, time, service })
+  if (text !== undefined && isSmall(text)) return { id, zone: draft.zone, text }
+  return { id, zone: draft.zone, text: clippedText(draft, { v: 1, id, time, service }) }
+}
+
+function isSmall(text: string): boolean {
+  return text.length <= MAX_EVENT_BYTES / 3 || Buffer.byteLength(text) <= MAX_EVENT_BYTES
+}
+
+/** The slow way, which takes whatever there is. */
+export function clippedText(draft: EventDraft, given: Pick<Event, 'v' | 'id' | 'time' | 'service'>): string {
   for (const limit of LIMITS) {
     const { details, ...rest } = draft
     const clipped = Number.isFinite(limit.text)
@@ -27,13 +39,10 @@ export function makeEvent(draft: EventDraft, service: Event['service'], time: st
       ...(clipped || details !== undefined
         ? { details: { ...(clean(kept, limit) as object), ...(clipped ? { clipped: true } : {}) } }
         : {}),
-      v: 1,
-      id,
-      time,
-      service,
+      ...given,
     }
     const text = canonicalJson(event)
-    if (Buffer.byteLength(text) <= MAX_EVENT_BYTES) return { id, zone: draft.zone, text }
+    if (isSmall(text)) return text
   }
   throw new EvidenceUnavailable('the event is larger than 64 KiB')
 }
@@ -59,14 +68,19 @@ function cleanText(text: string, most: number): string {
 /** RFC 3339 in UTC with microseconds; within a process no two moments are alike and they stand in the order they were made. */
 export function eventClock(clock: () => UnixMillis): () => { readonly now: UnixMillis; readonly time: string } {
   let last = 0
+  let second = Number.NaN
+  let written = ''
   return () => {
     const now = clock()
     let micros = Math.floor(now * 1_000)
     // A clock that was set back is believed; one that only stood still is not.
     if (micros <= last && last - micros < 1_000_000) micros = last + 1
     last = micros
-    const ms = Math.floor(micros / 1_000)
-    const rest = String(micros % 1_000).padStart(3, '0')
-    return { now: Math.floor(now), time: `${new Date(ms).toISOString().slice(0, -1)}${rest}Z` }
+    const seconds = Math.floor(micros / 1e6)
+    if (seconds !== second) {
+      second = seconds
+      written = new Date(seconds * 1_000).toISOString().slice(0, -4)
+    }
+    return { now: Math.floor(now), time: `${written}${String(micros % 1e6).padStart(6, '0')}Z` }
   }
 }
