@@ -24,6 +24,7 @@ export async function timed(installation: Installation, load: Load): Promise<Tim
   const before = installation.time()
   const run = await wrk(load)
   const after = installation.time()
+  if (run.said !== '') process.stderr.write(`${run.said}\n`)
   const generator = { generator: Math.round(run.cpu / Math.max(1, run.requests)) }
   return { ...run, cpuPerRequest: { ...perRequest(before, after, run.requests), ...generator } }
 }

@@ -1,10 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePort } from '@caracal/harness'
-import { untilListens } from './until-listens.ts'
-
-export type Server = { readonly url: string; readonly port: number; readonly pid: number; stop(): Promise<void> }
+import { type Server, started, untilListens } from './server.ts'
 
 /** HAProxy with one thread and this frontend, on loopback; resolves when it listens. `lines` are those of its frontend and what follows. */
 export async function startHaproxy(
@@ -31,28 +29,8 @@ export async function startHaproxy(
     '',
   ]
   writeFileSync(file, text.join('\n'))
-  const child = spawn('haproxy', ['-db', '-f', file], { stdio: ['ignore', 'ignore', 'pipe'] })
-  return running(child, port, name)
-}
-
-/** A process of ours that listens on this port; resolves when it does. */
-export async function running(child: ChildProcess, port: number, name: string): Promise<Server> {
-  const said: string[] = []
-  child.stderr?.on('data', (chunk) => said.push(String(chunk)))
-  child.once('error', (error) => said.push(error.message))
-  const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()))
-  await untilListens(port, () => {
-    if (child.exitCode !== null || child.pid === undefined) throw new Error(`${name} does not start: ${said.join('')}`)
-  })
-  return {
-    url: `http://127.0.0.1:${port}`,
-    port,
-    pid: child.pid ?? 0,
-    stop: () => {
-      child.kill('SIGTERM')
-      return gone
-    },
-  }
+  const child = spawn('haproxy', ['-db', '-f', file], { stdio: ['ignore', 'pipe', 'pipe'] })
+  return untilListens(started(child, port, name))
 }
 
 /** An upstream that costs next to nothing: HAProxy answers every request itself with 1 KB. */

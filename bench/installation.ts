@@ -6,8 +6,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '@caracal/harness'
 import { caracal, type Ran } from '../tests/e2e/installation.ts'
-import { running, type Server, startUpstream } from './haproxy.ts'
-import { type ProcessorTime, processorTime, type Watched } from './processor-time.ts'
+import { startUpstream } from './haproxy.ts'
+import { type ProcessorTime, processorTime } from './processor-time.ts'
+import { type Server, started, untilListens } from './server.ts'
 import { type Stores, startStores } from './stores.ts'
 
 const MAIN = join(import.meta.dirname, '../apps/cli/src/main.ts')
@@ -27,8 +28,10 @@ export type Installation = {
   /** A further process of a role. Its time is counted under `name`. */
   another(role: Role, name: string): Promise<Service>
   /** Counts the time of this process too, and ends it with the rest if nobody did before. */
-  watch(name: string, server: Server): Server
+  watch(server: Server): Server
   time(): ProcessorTime
+  /** The last words of every process that said something: warnings, errors, how it ended. */
+  said(): string
   caracal(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<Ran>
   stop(): Promise<void>
 }
@@ -36,10 +39,33 @@ export type Installation = {
 const hex = () => randomBytes(32).toString('hex')
 const token = () => `cat_${randomBytes(32).toString('base64url')}`
 
-/** Starts everything; resolves when every role is ready. */
+/** Starts everything; resolves when every role is ready. What was started is ended again when something does not start. */
 export async function startInstallation(): Promise<Installation> {
   const folder = mkdtempSync(join(tmpdir(), 'caracal-bench-'))
   const stores = await startStores(ROLES)
+  const servers: Server[] = []
+  const stop = async () => {
+    await Promise.all(servers.map((server) => server.stop()))
+    await stores.stop()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  try {
+    return await startServices(folder, stores, servers, stop)
+  } catch (error) {
+    const said = lastWords(servers)
+    await stop()
+    throw new Error(`${error instanceof Error ? error.message : String(error)}\n${said}`, { cause: error })
+  }
+}
+
+function lastWords(servers: readonly Server[]): string {
+  return servers
+    .filter((server) => server.said() !== '')
+    .map((server) => `${server.name}: ${server.said()}`)
+    .join('\n')
+}
+
+async function startServices(folder: string, stores: Stores, servers: Server[], stop: () => Promise<void>): Promise<Installation> {
   const upstream = await startUpstream(folder)
   const ports = Object.fromEntries(await Promise.all(ROLES.map(async (role) => [role, await freePort()]))) as Record<Role, number>
   const url = (role: Role) => `http://127.0.0.1:${ports[role]}`
@@ -70,9 +96,8 @@ export async function startInstallation(): Promise<Installation> {
   if (migrated.code !== 0) throw new Error(migrated.stderr)
 
   const watched: { name: string; pid: number; withChildren?: boolean }[] = [...stores.watched]
-  const servers: Server[] = []
-  const watch = (name: string, server: Server): Server => {
-    watched.push({ name, pid: server.pid })
+  const watch = (server: Server): Server => {
+    watched.push({ name: server.name, pid: server.pid })
     servers.push(server)
     return server
   }
@@ -89,34 +114,32 @@ export async function startInstallation(): Promise<Installation> {
         METRICS_PORT: String(metrics),
         SPOOL_DIR: spool,
       },
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe'],
     })
-    const server = watch(name, await running(child, port, name))
+    const server = watch(started(child, port, name))
+    await untilListens(server)
     await untilReady(server.url)
     return { ...server, metrics: `http://127.0.0.1:${metrics}/metrics` }
   }
-  watch('upstream', upstream)
-  const started = await Promise.all(ROLES.map(async (role) => [role, await serve(role, role, ports[role])] as const))
+  watch(upstream)
+  const services = await Promise.all(ROLES.map(async (role) => [role, await serve(role, role, ports[role])] as const))
   return {
     folder,
     stores,
     upstream,
-    services: Object.fromEntries(started) as Record<Role, Service>,
+    services: Object.fromEntries(services) as Record<Role, Service>,
     tokens: { audit: environment.AUDIT_ADMIN_TOKEN ?? '', admin: environment.ADMIN_TOKEN ?? '' },
     another: async (role, name) => serve(role, name, await freePort()),
     watch,
-    time: () => processorTime(watched as Watched),
+    time: () => processorTime(watched),
+    said: () => lastWords(servers),
     caracal: (args, env = {}) =>
       caracal(args, {
         ...Object.fromEntries(ROLES.map((role) => [`CARACAL_${role.toUpperCase()}_URL`, url(role)])),
         CARACAL_TOKEN: environment.ADMIN_TOKEN ?? '',
         ...env,
       }),
-    stop: async () => {
-      await Promise.all(servers.map((server) => server.stop()))
-      await stores.stop()
-      rmSync(folder, { recursive: true, force: true })
-    },
+    stop,
   }
 }
 

@@ -56,14 +56,16 @@ export async function runPairs(installation: Installation, zone: Zone, load: Pai
   const [calls, mints] = await Promise.all([Promise.all(calling), Promise.all(minting)])
   const after = installation.time()
   rmSync(pipe)
+  for (const { said } of mints) if (said !== '') process.stderr.write(`${said}\n`)
 
   const sum = (runs: readonly Run[], of: (run: Run) => number) => runs.reduce((total, run) => total + of(run), 0)
-  const pairs = sum(calls, (run) => run.requests - (run.counts.idle ?? 0))
+  const answered = (run: Run) => Math.max(0, run.requests - (run.counts.idle ?? 0))
+  const pairs = sum(calls, answered)
   const worst = (runs: readonly Run[]) => ({ p50: Math.max(...runs.map(({ p50 }) => p50)), p99: Math.max(...runs.map(({ p99 }) => p99)) })
   const generator = Math.round(sum([...calls, ...mints], ({ cpu }) => cpu) / Math.max(1, pairs))
   return {
     pairs,
-    perSecond: sum(calls, (run) => (run.requests - (run.counts.idle ?? 0)) / run.seconds),
+    perSecond: sum(calls, (run) => answered(run) / run.seconds),
     minted: sum(mints, (run) => run.counts.minted ?? 0),
     // An answer of 400 and more from the STS is among its errors already; `refused` also counts a 200 without a mandate.
     errors: sum(calls, (run) => run.errors) + sum(mints, (run) => Math.max(run.errors, run.counts.refused ?? 0)),

@@ -81,9 +81,12 @@ async function run(): Promise<number> {
   if (governed.length > 0) {
     tell('starting Postgres, Redis and the five services')
     const installation = await startInstallation()
+    // Whoever interrupts leaves no servers behind.
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void installation.stop().finally(() => process.exit(1)))
     try {
       const bench: Bench = { installation, zone: await fillZone(installation), ...profile }
       for (const name of governed) await measure(name, () => (WITH_INSTALLATION[name] as (bench: Bench) => Promise<Figure[]>)(bench))
+      if (failed > 0 || figures.some(({ errors }) => errors > 0)) tell(installation.said())
     } finally {
       await installation.stop()
     }

@@ -1,15 +1,15 @@
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { freePort } from '@caracal/harness'
-import { running, type Server } from './haproxy.ts'
 import type { Installation } from './installation.ts'
+import { type Server, started, untilListens } from './server.ts'
 
 /** The bare proxy as a process of its own, in front of the same upstream. */
 export async function startBareProxy(installation: Installation): Promise<Server> {
   const port = await freePort()
   const child = spawn(process.execPath, [join(import.meta.dirname, 'bare-proxy.ts'), String(port), installation.upstream.url], {
     env: { PATH: process.env.PATH, NODE_ENV: 'production' },
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   })
-  return installation.watch('bare proxy', await running(child, port, 'bare proxy'))
+  return installation.watch(await untilListens(started(child, port, 'bare proxy')))
 }

@@ -18,6 +18,8 @@ export type Run = {
   readonly cpu: number
   /** What the script counted. */
   readonly counts: Readonly<Record<string, number>>
+  /** The first refusal, where the script looks at answers. */
+  readonly said: string
 }
 
 export type Load = {
@@ -51,14 +53,14 @@ export function wrk(load: Load): Promise<Run> {
         const line = /^BENCH (\{.*\})$/m.exec(stdout)?.[1]
         if (line === undefined)
           reject(new Error(`wrk ${load.script} ${load.url}: ${error?.signal ?? ''} ${stderr}${stdout}`, { cause: error }))
-        else resolve(runOf(JSON.parse(line) as Record<string, number>))
+        else resolve(runOf(JSON.parse(line) as Record<string, number>, stderr))
       },
     )
   })
 }
 
-function runOf(said: Readonly<Record<string, number>>): Run {
-  const number = (name: string) => said[name] ?? 0
+function runOf(figures: Readonly<Record<string, number>>, said: string): Run {
+  const number = (name: string) => figures[name] ?? 0
   const seconds = number('micros') / 1_000_000
   return {
     requests: number('requests'),
@@ -70,6 +72,7 @@ function runOf(said: Readonly<Record<string, number>>): Run {
     p99: number('p99'),
     p999: number('p999'),
     cpu: number('cpu'),
-    counts: Object.fromEntries(Object.entries(said).filter(([name]) => !KNOWN.has(name))),
+    counts: Object.fromEntries(Object.entries(figures).filter(([name]) => !KNOWN.has(name))),
+    said: said.trim(),
   }
 }

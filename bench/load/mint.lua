@@ -31,6 +31,7 @@ function response(status, _, body)
   local token = status == 200 and body:match('"access_token":"([^"]+)"')
   if not token then
     refused = refused + 1
+    if refused == 1 then io.stderr:write('refused: ', status, ' ', body, '\n') end
   else
     minted = minted + 1
     if keep then keep(token) end

@@ -3,9 +3,10 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Bench, ms, type Timed, timed } from '../bench.ts'
 import { type Figure, median, relative } from '../figure.ts'
-import { type Server, startHaproxy } from '../haproxy.ts'
+import { startHaproxy } from '../haproxy.ts'
 import type { Installation } from '../installation.ts'
 import { untilSettled } from '../ledger.ts'
+import type { Server } from '../server.ts'
 import { CALL_PATH, mintForm, type Zone } from '../zone.ts'
 
 const CONNECTIONS = 64
@@ -95,7 +96,7 @@ async function startJwtHaproxy(installation: Installation, zone: Zone, file: str
   if (key === undefined) throw new Error(`the key ${kid} is not published`)
   const pem = join(installation.folder, 'zone-key.pem')
   writeFileSync(pem, createPublicKey({ key, format: 'jwk' }).export({ type: 'spki', format: 'pem' }))
-  const haproxy = await startHaproxy(installation.folder, 'jwt', [
+  const haproxy = await startHaproxy(installation.folder, 'haproxy', [
     '  http-request set-var(txn.mandate) http_auth_bearer',
     `  http-request deny deny_status 401 unless { var(txn.mandate),jwt_verify("ES256","${pem}") -m int 1 }`,
     '  http-request del-header authorization',
@@ -105,5 +106,5 @@ async function startJwtHaproxy(installation: Installation, zone: Zone, file: str
     '  http-reuse always',
     `  server upstream 127.0.0.1:${installation.upstream.port}`,
   ])
-  return installation.watch('haproxy', haproxy)
+  return installation.watch(haproxy)
 }
