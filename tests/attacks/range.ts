@@ -14,8 +14,8 @@ export type Role = (typeof ROLES)[number]
 const METRICS: Readonly<Record<Role, number>> = { api: 9464, sts: 9465, gateway: 9466, audit: 9467, coordinator: 9468 }
 const GATEWAY_PORT = 8081
 
-/** An upstream of the range: where it is, and what else its document says (YAML lines of a Resource). */
-export type Target = { readonly url: string; readonly more?: string }
+/** An upstream of the range: where it is, what else its document says (YAML lines of a Resource), and whether the key goes to it. */
+export type Target = { readonly url: string; readonly more?: string; readonly provider?: false }
 
 export type Event = {
   readonly type: string
@@ -92,16 +92,16 @@ export async function startRange(targets: Readonly<Record<string, Target>>, poli
 }
 
 function documents(targets: Readonly<Record<string, Target>>, policy: string): string {
-  const hosts = Object.values(targets).map(({ url }) => JSON.stringify(new URL(url).host))
+  const withKey = Object.values(targets).filter(({ provider }) => provider !== false)
+  const hosts = withKey.map(({ url }) => JSON.stringify(new URL(url).host))
   const resources = Object.entries(targets).map(
-    ([name, { url, more }]) => `---
+    ([name, { url, more, provider }]) => `---
 kind: Resource
 zone: range
 name: ${name}
 identifier: https://${name}.example/
 upstream: ${url}
-provider: range-key
-${more ?? 'egressAllow: [127.0.0.0/8]\nscopes: ["use"]'}
+${provider === false ? '' : 'provider: range-key\n'}${more ?? 'egressAllow: [127.0.0.0/8]\nscopes: ["use"]'}
 `,
   )
   return `
