@@ -25,7 +25,7 @@ up: install ## Start everything in one process on embedded Postgres, until Ctrl-
 	@node apps/cli/src/main.ts up $(ARGS)
 
 .PHONY: test
-test: install test-servers example-packages check lint ## Types, lint and all tests of the default path
+test: install test-servers log-checker example-packages check lint ## Types, lint and all tests of the default path
 	@vitest run
 
 .PHONY: test-chaos
@@ -35,6 +35,14 @@ test-chaos: install test-servers ## The long fault suite: kills, outages and los
 .PHONY: test-servers
 test-servers: ## Install the servers the tests run against (Debian as root; elsewhere it says what is missing)
 	@tests/harness/install-servers.sh
+
+.PHONY: log-checker
+log-checker: ## Build the foreign verifier of logs that a test asks (installs Go where there is none, Debian as root)
+	@tests/interop/build.sh >/dev/null
+
+.PHONY: fuzz
+fuzz: install ## Fire at the parsers: FUZZ_SECONDS=60 for each, FUZZ_TARGETS="policy form", FUZZ_SEED=n repeats
+	@node tests/fuzz/fuzz.ts
 
 .PHONY: example-packages
 example-packages: examples/npm-registry/node_modules/.package-lock.json ## Install the registry that the npm example protects

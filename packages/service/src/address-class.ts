@@ -73,9 +73,9 @@ export function isWithin(text: string, ranges: readonly Cidr[]): boolean {
   return address !== null && within(address, ranges)
 }
 
-/** Node's parser first: ipaddr.js also takes octal, hexadecimal and shortened IPv4. */
+/** Node's parser first: ipaddr.js also takes octal, hexadecimal and shortened IPv4, but not every zone index that Node does. */
 function parseAddress(text: string): ipaddr.IPv4 | ipaddr.IPv6 | null {
-  return isIP(text) === 0 ? null : ipaddr.parse(text)
+  return isIP(text) === 0 || !ipaddr.isValid(text) ? null : ipaddr.parse(text)
 }
 
 function within(address: ipaddr.IPv4 | ipaddr.IPv6, ranges: readonly Cidr[]): boolean {

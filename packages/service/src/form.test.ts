@@ -17,6 +17,7 @@ describe('[P-004] a form', () => {
     ['a+b=c+d%2B', { 'a b': ['c d+'] }],
     ['&&a=1&', { a: ['1'] }],
     ['a=%C3%A4', { a: ['ä'] }],
+    ['\ufeffa=1&a=2', { '\ufeffa': ['1'], a: ['2'] }],
     ['a=%ff', 'invalid_request'],
     ['a=%', 'invalid_request'],
     ['%zz=1', 'invalid_request'],

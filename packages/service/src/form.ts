@@ -18,7 +18,7 @@ export function isFormBody(body: unknown): body is FormBody {
   return typeof body === 'object' && body !== null && 'form' in body && body.form === true
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true })
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Strict: bad escapes and bytes that are not UTF-8 refuse the whole. A name without `=` has the empty value (WHATWG URL §5.1). */
 export function parseForm(bytes: Uint8Array): Result<Form, 'invalid_request'> {
