@@ -33,6 +33,11 @@ const settings = {
     default: 1_000,
   }),
   SPOOL_DIR: setting.string({ meaning: 'Directory of the evidence spool.', default: './spool' }),
+  SPOOL_MAX_BYTES: setting.integer({
+    meaning: 'Bytes of evidence that may wait for the ledger; at that many no call is forwarded.',
+    min: 65_536,
+    default: 1024 * 1024 * 1024,
+  }),
   EVIDENCE: setting.oneOf(['write-ahead', 'async'], {
     meaning: 'What an effect waits for: fsync in the spool, or nothing (dev only).',
     default: 'write-ahead',

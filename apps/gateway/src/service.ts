@@ -63,6 +63,7 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
     keys: config.AUDIT_HMAC_KEY,
     streams,
     mode: config.EVIDENCE,
+    maxBytes: config.SPOOL_MAX_BYTES,
     logger,
     clock,
   })
@@ -151,6 +152,10 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
     maxConnections: config.MAX_CONNECTIONS,
   })
   observeConnections(metrics, server)
+  // Whoever keeps a connection open goes to another replica with the next call, before this one closes.
+  server.prependListener('request', (_request, response) => {
+    if (probes.draining()) response.shouldKeepAlive = false
+  })
   const metricsListener = await startMetricsListener({
     service: 'gateway',
     host: config.HOST,

@@ -204,6 +204,32 @@ test('[P-098] a full spool refuses and takes again once there is room', async ()
   await log.close()
 })
 
+test('[P-174] a spool that is nearly full says so, and what it says is what it does', async () => {
+  const log = await openLog(freshDir(), { segmentBytes: 1_000, maxBytes: 20_000 })
+  const tried = async (text: string) => {
+    const said = log.writable
+    const taken = await log.append(text).then(
+      () => true,
+      () => false,
+    )
+    return { said, taken }
+  }
+  let outcome = await tried('small')
+  while (outcome.taken) {
+    expect(outcome.said).toBe(true)
+    outcome = await tried('small')
+  }
+  expect(await tried('small')).toEqual({ said: false, taken: false })
+  await log.drop(log.lastSeq)
+  expect(await tried('small')).toEqual({ said: true, taken: true })
+  // What is refused because it is large is said, too, until something goes in again.
+  expect((await tried('x'.repeat(19_900))).taken).toBe(false)
+  expect(log.writable).toBe(false)
+  expect((await tried('small')).taken).toBe(true)
+  expect(log.writable).toBe(true)
+  await log.close()
+})
+
 /** The size of any file this process writes; writing past it fails in the kernel, in the middle of a record. */
 function limitFiles(bytes: number | 'unlimited'): void {
   execFileSync('prlimit', ['--pid', String(process.pid), `--fsize=${bytes}:unlimited`])
@@ -240,6 +266,7 @@ test('a directory that is gone is an unwritable volume', async () => {
   rmSync(dir, { recursive: true })
   await expect(log.append('record')).rejects.toThrow(EvidenceUnavailable)
   mkdirSync(dir)
+  await vi.waitFor(() => expect(log.writable).toBe(true), { timeout: 10_000 })
   expect(await log.append('record')).toBe(2)
   await log.close()
 })

@@ -28,7 +28,9 @@ export type AppendLogOptions = {
   readonly onDurable: () => void
 }
 
-const PROBE_MS = 1_000
+const PROBE_MS = 500
+/** Room that there must be for the next events. */
+const RESERVE_BYTES = 256 * 1024
 const READ_BYTES = 1024 * 1024
 /** Of what was written last and not sent yet, so much is not read back from the volume. Characters. */
 const REMEMBERED = 4 * 1024 * 1024
@@ -38,7 +40,7 @@ const GROUP_OVERHEAD = 256
 /**
  * The segments of one producer, appended to by group commit: one durable write serves everything that arrived while the last
  * one ran, in groups that are sealed as one. When writing fails everything waiting is rejected, its numbers are given again,
- * and a new segment is tried at the next append and each second.
+ * and everything is refused until a new segment can be written; that is tried twice a second.
  */
 export class AppendLog {
   readonly #options: AppendLogOptions
@@ -47,6 +49,8 @@ export class AppendLog {
   #waiting: Waiting[] = []
   #waitingBytes = 0
   #storedBytes = 0
+  /** Of the event that was refused last because there was no room. */
+  #wanted = 0
   #next: number
   /** Written last, oldest first, without a gap up to the last durable record. */
   #recent: SpoolRecord[] = []
@@ -91,16 +95,25 @@ export class AppendLog {
   }
 
   get writable(): boolean {
-    return !this.#closed && this.#broken === undefined && this.bytes < this.#options.maxBytes
+    return !this.#closed && this.#broken === undefined && this.#hasRoom(this.#wanted)
+  }
+
+  /** A few events always fit as long as it is said that they do (P-174): what is nearly full refuses, and says so. */
+  #hasRoom(bytes: number): boolean {
+    const { maxBytes } = this.#options
+    return this.bytes + Math.max(bytes, Math.min(RESERVE_BYTES, maxBytes / 8)) + GROUP_OVERHEAD <= maxBytes
   }
 
   /** Resolves with the number of the event when it is durable. @throws EvidenceUnavailable when it cannot be made so. */
   append(text: string): Promise<number> {
     if (this.#closed) return Promise.reject(new EvidenceUnavailable('the spool is closed'))
     const bytes = Buffer.byteLength(text) + 1
-    if (this.bytes + bytes + GROUP_OVERHEAD > this.#options.maxBytes) {
+    if (this.#broken) return Promise.reject(new EvidenceUnavailable('the spool cannot be written', { cause: this.#broken }))
+    if (!this.#hasRoom(bytes)) {
+      this.#wanted = bytes
       return Promise.reject(new EvidenceUnavailable('the spool is full'))
     }
+    this.#wanted = 0
     this.#waitingBytes += bytes
     return new Promise((resolve, reject) => {
       this.#waiting.push({ text, bytes, resolve, reject })
@@ -177,7 +190,7 @@ export class AppendLog {
     if (this.#segments.at(-1)?.firstSeq === firstSeq) this.#storedBytes -= this.#segments.pop()?.length ?? 0 // it holds nothing: begun anew
     this.#file = (await this.#spare.take(path)) ?? (await createSegmentFile(path, this.#options.dir))
     this.#spare.prepare()
-    const segment = { firstSeq, path, length: SEGMENT_HEADER.length, lastSeq: firstSeq - 1, writtenAt: Date.now() }
+    const segment = { firstSeq, path, length: SEGMENT_HEADER.length, lastSeq: firstSeq - 1 }
     this.#segments.push(segment)
     this.#storedBytes += segment.length
     return segment
@@ -208,6 +221,7 @@ export class AppendLog {
   #tryAgain(): void {
     if (this.#writing || this.#closed || !this.#broken) return
     this.#writing = this.#openSegment()
+      .then(({ length }) => this.#proveRoom(length))
       .then(
         () => this.#mended(),
         () => {},
@@ -216,6 +230,11 @@ export class AppendLog {
         this.#writing = undefined
         if (this.#waiting.length > 0) this.#writing = this.#write()
       })
+  }
+
+  /** Zeros at the end of a segment are none of its records: a volume that takes them has room again, not only for a name. */
+  async #proveRoom(position: number): Promise<void> {
+    if (this.#file) await writeDurably(this.#file, Buffer.alloc(Math.min(RESERVE_BYTES, this.#options.segmentBytes)), position)
   }
 
   #mended(): void {

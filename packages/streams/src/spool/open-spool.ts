@@ -29,6 +29,8 @@ export type SpoolOptions = {
 }
 
 export type SpoolHealth = {
+  /** Number of the last event that became durable. */
+  readonly made: number
   /** Events that the ledger has not confirmed. */
   readonly records: number
   /** Of these, events that the work stream does not have either. */
@@ -63,19 +65,21 @@ const REMEMBER_EVERY_MS = 5_000
 
 /** Opens the spool of a directory after whatever ended the process before. @throws Error when another process has the directory. */
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
-  const { dir, role, streams, logger, segmentBytes = 8 * 1024 * 1024, maxBytes = 1024 * 1024 * 1024, resendMs = 30_000 } = options
+  const { dir, role, streams, logger, maxBytes = 1024 * 1024 * 1024, resendMs = 30_000 } = options
+  // The last segment is never dropped: one that is as large as all the space would keep it full for ever.
+  const segmentBytes = Math.min(options.segmentBytes ?? 8 * 1024 * 1024, maxBytes / 8)
   await mkdir(dir, { recursive: true, mode: 0o700 })
   const unlock = await lockDirectory(dir)
   try {
     const producer = await producerOf(dir, role)
     const segments = await recoverSegments(dir, logger)
     /** When events became durable, one entry a second at most, as long as they are not sent. */
-    const made: { upTo: number; readonly at: number }[] = segments.map(({ lastSeq, writtenAt }) => ({ upTo: lastSeq, at: writtenAt }))
+    const made: { upTo: number; readonly at: number }[] = segments.map(({ lastSeq }) => ({ upTo: lastSeq, at: performance.now() }))
     const seal = (first: number, events: readonly string[]) => options.seal({ producer, first, events })
     const log = new AppendLog({ dir, segments, logger, seal, segmentBytes, maxBytes, onDurable })
     await log.open()
     let confirmed = Math.max(log.firstSeq - 1, await rememberedConfirmation(dir, log.lastSeq))
-    let remembered = { seq: confirmed, at: Date.now() }
+    let remembered = { seq: confirmed, at: performance.now() }
     let dropping: Promise<void> = log.drop(confirmed)
     const drain = new Drain({
       log,
@@ -90,7 +94,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     })
 
     function onDurable(): void {
-      const now = Date.now()
+      const now = performance.now()
       const last = made.at(-1)
       if (last && now - last.at < 1_000) last.upTo = log.lastSeq
       else made.push({ upTo: log.lastSeq, at: now })
@@ -111,7 +115,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
     /** Only saves sending twice what the ledger has; it may be old or missing. */
     async function remember(): Promise<void> {
-      remembered = { seq: confirmed, at: Date.now() }
+      remembered = { seq: confirmed, at: performance.now() }
       await writeFile(join(dir, 'confirmed'), String(confirmed)).catch(() => {})
     }
 
@@ -123,7 +127,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
         confirmed = seq
         dropping = dropping
           .then(() => log.drop(confirmed))
-          .then(() => (Date.now() - remembered.at > REMEMBER_EVERY_MS ? remember() : undefined))
+          .then(() => (performance.now() - remembered.at > REMEMBER_EVERY_MS ? remember() : undefined))
           .catch((error) => logger.warn({ err: error }, 'a segment of the spool could not be removed'))
       },
       writable: () => log.writable,
@@ -131,9 +135,10 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
         forget()
         const [oldest] = made
         return {
+          made: log.lastSeq,
           records: Math.max(0, log.lastSeq - confirmed),
           unsent: drain.unsent,
-          oldestSeconds: oldest && drain.unsent > 0 ? Math.max(0, (Date.now() - oldest.at) / 1000) : 0,
+          oldestSeconds: oldest && drain.unsent > 0 ? (performance.now() - oldest.at) / 1000 : 0,
           usedRatio: log.bytes / maxBytes,
           writeErrors: log.writeErrors,
           commits: log.commits,

@@ -5,7 +5,7 @@ import type { StreamLogger } from '../stream-logger.ts'
 import { firstSeqOf, SEGMENT_HEADER, scanRecords, segmentName } from './segment.ts'
 
 /** A segment as it stands on the volume: the events `firstSeq` to `lastSeq` in its first `length` bytes. */
-export type Segment = { readonly firstSeq: number; readonly path: string; length: number; lastSeq: number; readonly writtenAt: number }
+export type Segment = { readonly firstSeq: number; readonly path: string; length: number; lastSeq: number }
 
 /** Reads the name of the producer, made at the first start: role and 64 random bits. It stays with the volume. */
 export async function producerOf(dir: string, role: string): Promise<string> {
@@ -54,7 +54,7 @@ export async function recoverSegments(dir: string, logger: StreamLogger): Promis
       found.lastSeq = after - 1
     }
     if (bytes.length < SEGMENT_HEADER.length) await writeDurably(path, SEGMENT_HEADER)
-    segments.push({ firstSeq, path, writtenAt: Date.now(), ...found, length: Math.max(found.length, SEGMENT_HEADER.length) })
+    segments.push({ firstSeq, path, ...found, length: Math.max(found.length, SEGMENT_HEADER.length) })
   }
   return segments
 }
