@@ -15,11 +15,15 @@ const MAIN = join(import.meta.dirname, '../apps/cli/src/main.ts')
 const ROLES = ['sts', 'api', 'audit', 'coordinator', 'gateway'] as const
 export type Role = (typeof ROLES)[number]
 
+/** A name only: nobody calls it. */
+const ISSUER = 'https://sts.bench.internal'
+
 export type Service = Server & { readonly metrics: string }
 
 /** Caracal as it runs in production, on loopback: five processes, Postgres with fsync, Redis, evidence written ahead. */
 export type Installation = {
   readonly folder: string
+  readonly issuer: string
   readonly stores: Stores
   readonly upstream: Server
   readonly services: Readonly<Record<Role, Service>>
@@ -79,7 +83,7 @@ async function startServices(folder: string, stores: Stores, servers: Server[], 
     APPLICATION_RATE: '0',
     STREAMS_DRIVER: 'redis',
     REDIS_URL: `${stores.redis.url}/0`,
-    ISSUER_URL: 'https://sts.bench.internal',
+    ISSUER_URL: ISSUER,
     STS_URL: url('sts'),
     COORDINATOR_URL: url('coordinator'),
     AUDIT_URL: url('audit'),
@@ -128,6 +132,7 @@ async function startServices(folder: string, stores: Stores, servers: Server[], 
     stores,
     upstream,
     services: Object.fromEntries(services) as Record<Role, Service>,
+    issuer: ISSUER,
     tokens: { audit: environment.AUDIT_ADMIN_TOKEN ?? '', admin: environment.ADMIN_TOKEN ?? '' },
     another: async (role, name) => serve(role, name, await freePort()),
     watch,

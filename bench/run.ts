@@ -10,8 +10,10 @@ import { addedLatency } from './scenarios/added-latency.ts'
 import { decisions } from './scenarios/decisions.ts'
 import { governedCalls } from './scenarios/governed-call.ts'
 import { headline } from './scenarios/headline.ts'
+import { ingest } from './scenarios/ingest.ts'
 import { mints } from './scenarios/mints.ts'
 import { secondProcess } from './scenarios/second-process.ts'
+import { sessions } from './scenarios/sessions.ts'
 import { steadyState } from './scenarios/steady-state.ts'
 import { verifyAndInject } from './scenarios/verify-and-inject.ts'
 import { fillZone } from './zone.ts'
@@ -25,11 +27,12 @@ const WITH_INSTALLATION: Readonly<Record<string, (bench: Bench) => Promise<Figur
   mints,
   stores: steadyState,
   second: secondProcess,
+  sessions,
 }
 /** Scenarios that start what they need themselves. */
-const ALONE: Readonly<Record<string, (profile: Profile) => Promise<Figure[]>>> = { decisions }
+const ALONE: Readonly<Record<string, (profile: Profile) => Promise<Figure[]>>> = { decisions, ingest }
 
-type Profile = { readonly seconds: number; readonly long: number; readonly warm: number; readonly events: number }
+type Profile = { readonly seconds: number; readonly long: number; readonly warm: number; readonly stored: number }
 
 const USAGE = `node bench/run.ts [--only name,name] [--seconds 10] [--smoke] [--long] [--json] [--markdown] [--verbose]
 scenarios: ${[...Object.keys(WITH_INSTALLATION), ...Object.keys(ALONE)].join(', ')}`
@@ -111,9 +114,9 @@ async function run(): Promise<number> {
 }
 
 function profileOf(): Profile {
-  const events = options.long ? 10_000_000 : 2_000_000
-  if (options.smoke) return { seconds: 1, long: 1, warm: 1, events: 20_000 }
+  const stored = options.long ? 10_000_000 : 2_000_000
+  if (options.smoke) return { seconds: 1, long: 1, warm: 1, stored: 20_000 }
   const seconds = Number(options.seconds ?? 10)
   if (!Number.isInteger(seconds) || seconds < 1) throw new Error('--seconds takes a whole number above 0')
-  return { seconds, long: options.seconds === undefined ? 60 : seconds, warm: Math.min(5, seconds), events }
+  return { seconds, long: options.seconds === undefined ? 60 : seconds, warm: Math.min(5, seconds), stored }
 }

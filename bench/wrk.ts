@@ -8,7 +8,7 @@ export type Run = {
   readonly requests: number
   readonly seconds: number
   readonly perSecond: number
-  /** Connections, reads, writes and timeouts that failed, and answers of 400 and more. */
+  /** Connections, reads, writes and timeouts that failed, answers of 400 and more; 1 if there was no answer at all. */
   readonly errors: number
   readonly p50: number
   readonly p90: number
@@ -24,7 +24,7 @@ export type Run = {
 
 export type Load = {
   readonly url: string
-  readonly script: 'steady' | 'paced' | 'mint' | 'call'
+  readonly script: 'steady' | 'paced' | 'mint' | 'call' | 'sessions'
   readonly connections: number
   readonly seconds: number
   readonly headers?: Readonly<Record<string, string>>
@@ -66,7 +66,9 @@ function runOf(figures: Readonly<Record<string, number>>, said: string): Run {
     requests: number('requests'),
     seconds,
     perSecond: number('requests') / seconds,
-    errors: number('connect') + number('read') + number('write') + number('timeout') + number('status'),
+    // Nothing at all is a failure, too.
+    errors:
+      (number('requests') === 0 ? 1 : 0) + number('connect') + number('read') + number('write') + number('timeout') + number('status'),
     p50: number('p50'),
     p90: number('p90'),
     p99: number('p99'),

@@ -15,6 +15,8 @@ export type Zone = {
   readonly credentialsFile: string
   /** One mandate that may be used until it expires, in 900 s at the latest. */
   mandate(): Promise<string>
+  /** A mandate with which the application of this credential starts and ends sessions at the Coordinator. */
+  coordinatorMandate(credential: string): Promise<string>
 }
 
 const application = (at: number) => `
@@ -90,17 +92,21 @@ export async function fillZone(installation: Installation): Promise<Zone> {
     id,
     credentials: lines.join('\n'),
     credentialsFile,
-    mandate: async () => {
-      const answer = await fetch(`${services.sts.url}/oauth/2/token`, {
-        method: 'POST',
-        headers: { authorization: `Basic ${lines[0]}`, 'content-type': 'application/x-www-form-urlencoded' },
-        body: mintForm({ ttl: '900' }),
-      })
-      const body = (await answer.json()) as { access_token?: string }
-      if (body.access_token === undefined) throw new Error(`no mandate: ${JSON.stringify(body)}`)
-      return body.access_token
-    },
+    mandate: () => mint(services.sts.url, lines[0] ?? '', mintForm({ ttl: '900' })),
+    coordinatorMandate: (credential) =>
+      mint(services.sts.url, credential, mintForm({ resource: `${installation.issuer}/zones/${id}`, scope: 'sessions', ttl: '900' })),
   }
+}
+
+async function mint(sts: string, credential: string, form: string): Promise<string> {
+  const answer = await fetch(`${sts}/oauth/2/token`, {
+    method: 'POST',
+    headers: { authorization: `Basic ${credential}`, 'content-type': 'application/x-www-form-urlencoded' },
+    body: form,
+  })
+  const body = (await answer.json()) as { access_token?: string }
+  if (body.access_token === undefined) throw new Error(`no mandate: ${JSON.stringify(body)}`)
+  return body.access_token
 }
 
 /** JSON of a 2xx answer to a GET, or to a POST when there is a body. */
