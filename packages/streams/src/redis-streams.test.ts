@@ -136,6 +136,35 @@ test('[P-115] [P-173] messages go by age and never by number; heartbeats take th
   expect(await redis.xlen('caracal.config')).toBeLessThan(102)
 })
 
+test('[P-173] what runs through a work stream and is acknowledged leaves nothing in the memory of Redis', async () => {
+  const streams = open()
+  let handled = 0
+  await streams.consume('caracal.audit.events', {
+    group: 'audit',
+    consumer: 'c',
+    batch: 500,
+    handle: async (messages) => {
+      handled += messages.length
+      return messages.map(() => 'done')
+    },
+  })
+  const payload = 'x'.repeat(20_000)
+  const round = async (upTo: number) => {
+    while (handled < upTo) {
+      await streams.append(
+        'caracal.audit.events',
+        Array.from({ length: 50 }, () => ({ partition: 'z', payload })),
+      )
+      await vi.waitFor(() => expect(handled % 50).toBe(0), 5_000)
+    }
+    await vi.waitFor(async () => expect(await redis.xlen('caracal.audit.events')).toBe(0), { timeout: 10_000 })
+    return Number(/used_memory_dataset:(\d+)/.exec(await redis.info('memory'))?.[1])
+  }
+  const early = await round(500)
+  const late = await round(5_000) // 90 MB more have run through
+  expect(late - early).toBeLessThan(5_000_000)
+})
+
 test('[P-057] a stream that is set back by a failover is noticed although its numbers fit', async () => {
   const streams = open()
   const reader = recorder()

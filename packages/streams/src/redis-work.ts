@@ -17,13 +17,20 @@ export type WorkEntry = { readonly partition: string; readonly payload: string; 
 
 /** Each chunk arrives whole or not at all, and a chunk only after the one before it. */
 export async function appendToRedis(redis: Redis, stream: WorkStream, entries: readonly WorkEntry[]): Promise<void> {
+  const [only] = entries
+  if (only && entries.length === 1) {
+    await redis.xadd(stream, '*', ...fieldsOf(only))
+    return
+  }
   for (let from = 0; from < entries.length; from += CHUNK) {
     const multi = redis.multi()
-    for (const { partition, payload, seal } of entries.slice(from, from + CHUNK)) {
-      multi.xadd(stream, '*', 't', partition, 'p', payload, 'k', seal.key, 'm', seal.mac)
-    }
+    for (const entry of entries.slice(from, from + CHUNK)) multi.xadd(stream, '*', ...fieldsOf(entry))
     await executed(multi)
   }
+}
+
+function fieldsOf({ partition, payload, seal }: WorkEntry): string[] {
+  return ['t', partition, 'p', payload, 'k', seal.key, 'm', seal.mac]
 }
 
 /** Runs a pipeline and throws the first error in it. */
@@ -79,8 +86,7 @@ export class RedisWorkSource implements WorkSource {
     const pipeline = redis.pipeline()
     if (done.length > 0) pipeline.xack(stream, group, ...ids(done))
     for (const { message, reason } of quarantine) {
-      const fields = ['t', message.partition, 'p', message.payload, 'k', message.seal.key, 'm', message.seal.mac, 'r', reason]
-      pipeline.eval(SET_ASIDE, 2, stream, quarantineKey(stream), group, message.position, ...fields)
+      pipeline.eval(SET_ASIDE, 2, stream, quarantineKey(stream), group, message.position, ...fieldsOf(message), 'r', reason)
     }
     if (pipeline.length > 0) await executed(pipeline)
     for (const { message, afterMs } of retry) this.#waiting.set(message.position, { message, dueAt: performance.now() + afterMs })

@@ -32,7 +32,13 @@ export type WorkOutcome = 'done' | 'retry' | { readonly quarantine: string }
 export type WorkConsumer = {
   readonly group: string
   readonly consumer: string
+  /** Most messages of a batch; large ones make it shorter. */
   readonly batch: number
+  /**
+   * What arrives within this time after a batch was taken is taken together, so that a steady stream comes in few large batches;
+   * after a pause the first message is taken at once. Milliseconds, 0 unless said otherwise.
+   */
+  readonly gatherMs?: number
   /** One outcome for each message, in order. A throw is `retry` for all and counts no try when `isOutage` says so. */
   readonly handle: (messages: readonly WorkMessage[]) => Promise<readonly WorkOutcome[]>
   /** Whether an error means that a dependency is away: reading pauses with backoff and nothing is quarantined (P-113). */

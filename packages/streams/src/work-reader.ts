@@ -14,6 +14,11 @@ export type WorkTiming = {
   readonly tries: number
 }
 
+/** A batch ends before its payloads are longer, by what payloads were lately: few messages of many events, many of one. Characters. */
+const BATCH_CHARACTERS = 4 * 1024 * 1024
+/** What comes next may be larger than what came last: batches begin small, and grow while they are full. */
+const FIRST_BATCH = 16
+
 export const WORK_TIMING: WorkTiming = { reclaimMs: 30_000, retryMs: 1_000, tries: 8 }
 
 export type SealedWork = WorkMessage & { readonly seal: Seal }
@@ -45,6 +50,12 @@ type Options = {
   readonly keys: KeyRing
   readonly logger: StreamLogger
   readonly timing: WorkTiming
+}
+
+function nextSize(taken: readonly SealedWork[], batch: number): number {
+  const length = taken.reduce((sum, { payload }) => sum + payload.length, 1)
+  const byLength = Math.max(1, Math.floor((BATCH_CHARACTERS * taken.length) / length))
+  return Math.min(batch, byLength, Math.max(FIRST_BATCH, taken.length * 4))
 }
 
 /** The one loop of every consumer, whatever the driver (P-113): take, authenticate, handle, settle. */
@@ -127,13 +138,22 @@ export function readWork({ stream, source, consumer, keys, logger, timing }: Opt
   }
 
   async function run(): Promise<void> {
+    const { batch, gatherMs = 0 } = consumer
     let failures = 0
+    let most = Math.min(batch, FIRST_BATCH)
+    let goOnAt = 0
     while (!signal.aborted) {
       try {
-        const taken = await source.take(consumer.batch, signal)
+        const early = goOnAt - performance.now()
+        if (early > 0) await pause(early, signal)
+        const taken = await source.take(most, signal)
         if (failures > 0) logger.info({ stream }, 'a work stream can be read again')
         failures = 0
-        if (taken.length > 0) await work(taken)
+        if (taken.length === 0) continue
+        // After a full batch there is more, and nothing to wait for.
+        goOnAt = taken.length < most ? performance.now() + gatherMs : 0
+        most = nextSize(taken, batch)
+        await work(taken)
       } catch (error) {
         if (signal.aborted) return
         if (failures === 0) logger.warn({ err: error, stream }, 'a work stream cannot be read; trying again')

@@ -48,6 +48,27 @@ describe.each(STORES)('work streams on %s', (_, openStore) => {
     await consumer.stop()
   })
 
+  test('a steady stream comes in few batches, large messages in small ones, and the first after a pause at once', async () => {
+    const streams = store.open()
+    const batches: string[][] = []
+    const handle: WorkConsumer['handle'] = async (messages) => {
+      batches.push(messages.map(({ payload }) => payload.slice(0, 4).trim()))
+      return messages.map(() => 'done')
+    }
+    const consumer = await streams.consume(STREAM, { group: 'audit', consumer: 'c', batch: 100, gatherMs: 500, handle })
+    for (const entry of entries(1, 20)) await streams.append(STREAM, [entry])
+    await vi.waitFor(() => expect(batches.flat()).toEqual(payloads(1, 20)), 5_000)
+    expect(batches[0]?.length).toBeLessThan(20)
+    expect(batches.length).toBeLessThan(10)
+    batches.length = 0
+    const large = entries(1, 24).map(({ partition, payload }) => ({ partition, payload: payload.padEnd(500_000) }))
+    await streams.append(STREAM, large)
+    await vi.waitFor(() => expect(batches.flat()).toEqual(payloads(1, 24)), 10_000)
+    expect(Math.max(...batches.map(({ length }) => length))).toBeLessThanOrEqual(16)
+    await consumer.stop()
+    await streams.close()
+  })
+
   test('two consumers of the group share the messages', async () => {
     const seen: string[] = []
     const consumers = [store.open(), store.open()]
