@@ -26,10 +26,10 @@ const SETTLE_MS = 120_000
  */
 export async function expectNothingLost(stage: Stage, ...loads: readonly Load[]): Promise<EvidenceCount> {
   const deadline = Date.now() + SETTLE_MS
-  let missing = await missingIn(await readLedger(stage), stage, loads)
+  let missing = await missingEvidence(stage, ...loads)
   while (missing.length > 0 && Date.now() < deadline) {
     await sleep(2_000)
-    missing = await missingIn(await readLedger(stage), stage, loads)
+    missing = await missingEvidence(stage, ...loads)
   }
   const effects = effectsOf(stage, loads).length
   const count = { effects, evidence: effects - missing.length }
@@ -66,8 +66,9 @@ function decisionOf({ type, mandate, operation, target }: Event): string[] {
   return []
 }
 
-async function missingIn({ events }: Ledger, stage: Stage, loads: readonly Load[]): Promise<string[]> {
-  const held = new Set(events.flatMap(decisionOf))
+/** What was seen from outside so far and has no evidence in the ledger yet. */
+export async function missingEvidence(stage: Stage, ...loads: readonly Load[]): Promise<string[]> {
+  const held = new Set((await readLedger(stage)).events.flatMap(decisionOf))
   // What the upstream answered was seen by it: otherwise the count of effects itself would be wrong.
   const seen = new Set(stage.upstream.seen.map(({ url }) => url))
   for (const { told } of loads) for (const path of told.calls) expect(seen.has(path), path).toBe(true)

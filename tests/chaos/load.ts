@@ -22,6 +22,8 @@ export type Told = {
   readonly calls: string[]
   readonly sessions: string[]
   readonly revoked: Revoked[]
+  /** When a client lost patience with a mint or a call that it had tried again and again. */
+  readonly gaveUp: number[]
 }
 
 export type Held = { readonly id: string; readonly token: string }
@@ -55,6 +57,8 @@ export type LoadOptions = {
 type Answer = { readonly status: number; readonly body: Record<string, unknown> }
 
 const PATIENCE_MS = 20_000
+/** Tries of one piece of work, over some four seconds. */
+const TRIES = 12
 /** After a revocation was answered its mandate is tried this much later, milliseconds. */
 const TRIED_AFTER = [0, 100, 1_000, 6_000, 10_000]
 
@@ -64,7 +68,7 @@ export function startLoad(stage: Stage, options: LoadOptions = {}): Load {
   const { clients = 4, pause = 10, administration = true } = options
   const agent = new Agent({ connections: 32, pipelining: 1 })
   const attempts: Attempt[] = []
-  const told: Told = { mandates: [], calls: [], sessions: [], revoked: [] }
+  const told: Told = { mandates: [], calls: [], sessions: [], revoked: [], gaveUp: [] }
   const stopping = new AbortController()
   let made = 0
 
@@ -128,14 +132,29 @@ export function startLoad(stage: Stage, options: LoadOptions = {}): Load {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     })
 
+  /** Does a piece of work until it is done, as a client with patience does; notes when that ran out. */
+  const insist = async (work: () => Promise<boolean>) => {
+    for (let tries = 0; tries < TRIES; tries++) {
+      if (stopping.signal.aborted || (await work())) return
+      await sleep(Math.min(20 * 2 ** tries, 500))
+    }
+    told.gaveUp.push(performance.now())
+  }
+
   /** One mandate for a single call, then one for several: both kinds of client there are. */
   const caller = async () => {
     while (!stopping.signal.aborted) {
-      const once = await mint({ once: 'true' })
-      if (once !== undefined) await call(once.token)
-      const many = await mint()
-      for (let at = 0; many !== undefined && at < 3 && !stopping.signal.aborted; at++) {
-        await call(many.token)
+      await insist(async () => {
+        const once = await mint({ once: 'true' })
+        return once !== undefined && (await call(once.token)) === 'allowed'
+      })
+      let many: Held | undefined
+      await insist(async () => {
+        many = await mint()
+        return many !== undefined
+      })
+      for (let at = 0; at < 3; at++) {
+        await insist(async () => many !== undefined && (await call(many.token)) === 'allowed')
         await sleep(pause)
       }
     }

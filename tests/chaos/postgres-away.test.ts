@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { expectNothingLost, quarantined } from './ledger.ts'
 import { startLoad } from './load.ts'
 import { codesSince, expectRevocationsBite, notRestarted, takeAway, untilAllReady, untilTried } from './outage.ts'
@@ -11,11 +11,12 @@ beforeAll(async () => {
 })
 afterAll(() => stage?.stop())
 
-describe.each([
+test.each([
   { how: 'stopped', leave: () => stage.postgres.end('SIGINT'), back: () => stage.postgres.start() },
   { how: 'hanging', leave: async () => stage.postgres.signal('SIGSTOP'), back: async () => stage.postgres.signal('SIGCONT') },
-])('Postgres $how for 30 s under load', ({ how, leave, back }) => {
-  test(`fault: Postgres ${how} [P-113] [P-116] [P-118]: mints and calls go on, changes are refused, nothing is lost or set aside, it recovers without a restart`, async () => {
+])(
+  '[P-113] [P-116] [P-118] Postgres away for 30 s under load, $how: mints and calls go on, changes are refused, nothing is lost or set aside, it recovers without a restart',
+  async ({ leave, back }) => {
     const sameProcesses = notRestarted(stage)
     const load = startLoad(stage)
     await load.firstGoodCall(performance.now())
@@ -43,5 +44,5 @@ describe.each([
     expect(await load.tally()).not.toHaveProperty('call policy_unavailable')
     await expectNothingLost(stage, load)
     expect(await quarantined(stage)).toEqual([])
-  })
-})
+  },
+)

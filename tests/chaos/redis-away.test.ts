@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { expectNothingLost, quarantined } from './ledger.ts'
 import { startLoad } from './load.ts'
 import { codesSince, expectRevocationsBite, notRestarted, takeAway, untilAllReady, untilTried, untilUnready } from './outage.ts'
@@ -11,11 +11,12 @@ beforeAll(async () => {
 })
 afterAll(() => stage?.stop())
 
-describe.each([
+test.each([
   { how: 'stopped', leave: () => stage.redis.end('SIGTERM'), back: () => stage.redis.start() },
   { how: 'hanging', leave: async () => stage.redis.signal('SIGSTOP'), back: async () => stage.redis.signal('SIGCONT') },
-])('Redis $how for 30 s under load', ({ how, leave, back }) => {
-  test(`fault: Redis ${how} [P-056] [P-098] [P-113] [P-175]: nothing is lost, nothing is decided on stale revocation, it recovers without a restart`, async () => {
+])(
+  '[P-056] [P-098] [P-113] [P-175] Redis away for 30 s under load, $how: nothing is lost, nothing is decided on stale revocation, it recovers without a restart',
+  async ({ leave, back }) => {
     const sameProcesses = notRestarted(stage)
     const load = startLoad(stage)
     await load.firstGoodCall(performance.now())
@@ -40,5 +41,5 @@ describe.each([
     expectRevocationsBite(load)
     await expectNothingLost(stage, load)
     expect(await quarantined(stage)).toEqual([])
-  })
-})
+  },
+)

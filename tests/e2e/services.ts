@@ -27,6 +27,7 @@ export type Service = {
   end(signal: NodeJS.Signals): Promise<number | null>
   /** To the process as it runs: SIGSTOP makes it hang without closing anything, SIGCONT lets it go on. */
   signal(signal: NodeJS.Signals): void
+  runs(): boolean
   /** Number of the process; undefined when it does not run. */
   pid(): number | undefined
   /** What `/ready` says: the status and the reasons; status 0 when nothing answers. */
@@ -151,6 +152,7 @@ function service(place: Place, common: Readonly<Record<string, string>>): Servic
   }
   return {
     ...place,
+    runs,
     pid: () => (runs() ? child?.pid : undefined),
     ready,
     said: () => said.join(''),
