@@ -1,9 +1,18 @@
-import { defineConfiguration, parseTrustedProxy, serviceSettings, setting, streamsSettings, type Values } from '@caracal/service'
+import {
+  defineConfiguration,
+  loadSettings,
+  parseTrustedProxy,
+  serviceSettings,
+  setting,
+  streamsSettings,
+  type Values,
+} from '@caracal/service'
 
 const settings = {
   ...serviceSettings(8081),
   STS_URL: setting.url({ meaning: 'Where the STS is: configuration, revocations and credentials come from it.' }),
   ...streamsSettings,
+  ...loadSettings,
   GATEWAY_STS_HMAC_KEY: setting.key({ meaning: 'Signs calls to the STS and encrypts the secrets in them.' }),
   GATEWAY_BASE_DOMAIN: setting.string({
     meaning: 'Requests to {resource name}.<this domain> are routed by host; unset = off.',

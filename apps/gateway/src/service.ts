@@ -21,6 +21,7 @@ import {
   revocationPropagation,
   type StopHook,
   type StopReport,
+  shedLoad,
   startMetricsListener,
   validNow,
   watchStore,
@@ -106,6 +107,8 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
   })
   store.observe(metrics)
   observeSpool(metrics, evidence)
+  const shedding = shedLoad({ maxDelayMs: config.MAX_QUEUE_DELAY, maxLagMs: config.LEDGER_MAX_LAG, evidence, metrics })
+  onStop('load shedding', shedding.stop)
   if (config.EVIDENCE === 'async') metrics.insecureSetting('EVIDENCE')
 
   const probes = createProbes({
@@ -132,6 +135,7 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
         release: streams.release,
         refresh: follower.refresh,
         admit: rates.admit,
+        shed: shedding.admit,
         clock,
       },
       evidence,

@@ -1,9 +1,18 @@
-import { databaseSettings, defineConfiguration, serviceSettings, setting, streamsSettings, type Values } from '@caracal/service'
+import {
+  databaseSettings,
+  defineConfiguration,
+  loadSettings,
+  serviceSettings,
+  setting,
+  streamsSettings,
+  type Values,
+} from '@caracal/service'
 
 const settings = {
   ...serviceSettings(8080),
   ...databaseSettings,
   ...streamsSettings,
+  ...loadSettings,
   GATEWAY_STS_HMAC_KEY: setting.key({ meaning: 'Signs internal calls and encrypts the secrets in them.' }),
   ZONE_KEK: setting.key({ meaning: 'Seals zone keys, peppers and provider secrets.' }),
   ISSUER_URL: setting.url({ meaning: 'Public base URL; every zone’s issuer is {ISSUER_URL}/zones/{zone id}.' }),

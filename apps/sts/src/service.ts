@@ -18,6 +18,7 @@ import {
   revocationPropagation,
   type StopHook,
   schemaCheck,
+  shedLoad,
   startService,
   validNow,
   watchStore,
@@ -142,6 +143,8 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
     observePool(metrics, database)
     store.observe(metrics)
     observeSpool(metrics, evidence)
+    const shedding = shedLoad({ maxDelayMs: config.MAX_QUEUE_DELAY, maxLagMs: config.LEDGER_MAX_LAG, evidence, metrics })
+    onStop('load shedding', shedding.stop)
     if (config.EVIDENCE === 'async') metrics.insecureSetting('EVIDENCE')
 
     const desk: RevocationDesk = {
@@ -153,6 +156,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
       mandates,
       lineages,
       evidence,
+      shed: shedding.admit,
       evidenceIn,
       database,
       view,

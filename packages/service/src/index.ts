@@ -4,7 +4,7 @@ export { type Answer, answer, noContent, raw } from './answer.ts'
 export { type Authenticator, bearerToken, firstOf, type Presented } from './authenticator.ts'
 export { answerBrokenRequest, MAX_HEADER_FIELDS, mayAnswer } from './broken-request.ts'
 export { etag, ifMatch, ifNoneMatch } from './conditional.ts'
-export { serviceSettings } from './configuration/common-settings.ts'
+export { loadSettings, serviceSettings } from './configuration/common-settings.ts'
 export {
   type Configuration,
   ConfigurationError,
@@ -37,6 +37,7 @@ export { type CallOptions, createInternalClient, type InternalClient } from './i
 export { createInternalVerifier, type InternalVerifier } from './internal-call/verifier.ts'
 export { parseJsonBody } from './json-body.ts'
 export { type CursorBinding, type Cursors, createCursors, LIST_QUERY, ListOf, listReply } from './list.ts'
+export { type LoadShedding, shedLoad } from './load-shedding.ts'
 export { createLogger, type Logger, type LoggerOptions, type LogLevel } from './logger.ts'
 export { createMetrics, type Metrics, observeConnections, observePool } from './metrics.ts'
 export {

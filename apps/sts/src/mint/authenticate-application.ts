@@ -10,5 +10,6 @@ export async function authenticateApplication(
   at: TokenCall & { readonly request: TokenRequest },
 ): Promise<Result<{ readonly client: AuthenticatedClient }>> {
   const client = await authenticateClient(desk, at.request.credential, at.source, at.requestId)
-  return client.ok ? ok({ client: client.value }) : client
+  if (!client.ok) return client
+  return desk.shed?.(client.value.zone.snapshot.id) ?? ok({ client: client.value })
 }

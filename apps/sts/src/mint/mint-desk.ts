@@ -1,3 +1,4 @@
+import type { Refusal, ZoneId } from '@caracal/core'
 import type { MandateVerifier } from '@caracal/enforcement'
 import type { EvidenceWriter } from '@caracal/streams'
 import type { ClientDesk } from '../client/authenticate-client.ts'
@@ -8,4 +9,6 @@ export type MintDesk = ClientDesk & {
   readonly mandates: MandateVerifier
   readonly lineages: LineageReader
   readonly evidence: Pick<EvidenceWriter, 'record'>
+  /** Why a mint of this zone would only wait; null = go ahead (P-169). */
+  readonly shed?: (zone: ZoneId) => Refusal | null
 }

@@ -51,6 +51,8 @@ export type CallDependencies = {
   readonly clock?: Clock | undefined
   /** Seconds that this Application has to wait before its next call; 0 = go ahead, and it counts. Asked once per call (P-067). */
   readonly admit?: ((application: ApplicationId) => number) | undefined
+  /** Why this zone's call would only wait; null = go ahead. Asked once per call (P-169). */
+  readonly shed?: ((zone: ZoneId) => Refusal | null) | undefined
 }
 
 /** What the steps establish, in this order. A refusal comes with what was established before it. */

@@ -67,9 +67,10 @@ async function findAnew({ mandate, zone, with: using }: Has<'mandate' | 'zone'>)
 }
 
 /** Once per call, after everything that says whose call it is and before anything that has an effect (P-066, P-067). */
-export function limitRate({ mandate, with: { admit } }: Has<'mandate'>): Result<object> {
+export function limitRate({ mandate, with: { admit, shed } }: Has<'mandate'>): Result<object> {
   const wait = admit?.(mandate.claims.client_id) ?? 0
-  return wait > 0 ? refuse('rate_limited', undefined, { retry_after: Math.ceil(wait) }) : ok({})
+  if (wait > 0) return refuse('rate_limited', undefined, { retry_after: Math.ceil(wait) })
+  return shed?.(mandate.claims.zone) ?? ok({})
 }
 
 /** A view that cannot vouch is a 503, never a 401 and never served (P-056). */

@@ -1,5 +1,22 @@
 import { setting } from './kinds.ts'
 
+/** When a role that decides refuses rather than lets wait; spread it into the role's own. */
+export const loadSettings = {
+  MAX_QUEUE_DELAY: setting.duration({
+    meaning: 'Load is shed (503 `overloaded`) before calls wait this long for their turn.',
+    min: 10,
+    max: 10_000,
+    default: 100,
+  }),
+  LEDGER_MAX_LAG: setting.duration({
+    meaning:
+      'While the ledger takes evidence but falls further behind than this, less is let in (429 `rate_limited`); a ledger that is away slows nothing down.',
+    min: 1_000,
+    max: 3_600_000,
+    default: 30_000,
+  }),
+}
+
 /** What every role takes; spread it into the role's own. `port` is the role's default (1-architecture, What runs where). */
 export function serviceSettings(port: number) {
   return {
