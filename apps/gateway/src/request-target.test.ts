@@ -38,6 +38,7 @@ const REFUSED = [
   '/r/notes/%2E./x',
   '/r/notes/%252e%252e/x',
   '/r/notes/%25252e%25252e/x',
+  `/r/notes/%${'25'.repeat(9)}41`,
   '/r/notes/a%2f..%2fb',
   '/r/notes/a%2f%2e%2e',
   '/r/notes/..;x/a',

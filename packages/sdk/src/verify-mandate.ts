@@ -12,6 +12,11 @@ export type VerifierOptions = {
   readonly revocations: RevocationSource
   /** Scopes every mandate must hold. A call can ask for more, never for fewer. */
   readonly scopes?: readonly string[]
+  /**
+   * Takes a single-use mandate: true for the first who asks, in one atomic step that all replicas share; remembered until `expiresAt`
+   * (milliseconds since the epoch). Without it single-use mandates are refused.
+   */
+  readonly takeOnce?: (id: string, expiresAt: number) => Promise<boolean>
   readonly now?: () => number
 }
 
@@ -37,6 +42,8 @@ const SKEW_SECONDS = 60
 export function mandateVerifier(
   options: VerifierOptions,
 ): (token: string, require?: { scopes?: readonly string[] }) => Promise<VerifiedMandate> {
+  // JavaScript has no types to say so.
+  if (typeof options.revocations?.fresh !== 'function') throw new TypeError('a verifier of mandates needs a revocation source')
   const keys: JWTVerifyGetKey = createRemoteJWKSet(new URL(options.jwksUrl ?? `${options.issuer}/jwks.json`), {
     cooldownDuration: 30_000,
     cacheMaxAge: 600_000,
@@ -50,6 +57,8 @@ export function mandateVerifier(
     const scopes = claims.scope.split(' ').filter(Boolean)
     const missing = [...(options.scopes ?? []), ...(require.scopes ?? [])].find((scope) => !scopes.includes(scope))
     if (missing !== undefined) throw refusal(403, 'insufficient_scope', `the mandate lacks ${missing}`)
+    // Last, so that no refusal uses it up.
+    if (claims.once) await takeOnce(claims, options)
     return {
       application: claims.client_id,
       subject: claims.sub,
@@ -63,6 +72,11 @@ export function mandateVerifier(
   }
 }
 
+async function takeOnce(claims: Claims, { takeOnce }: VerifierOptions): Promise<void> {
+  if (takeOnce === undefined) throw refusal(401, 'invalid_token', 'single-use mandates are not taken here')
+  if (!(await takeOnce(claims.jti, claims.exp * 1000))) throw refusal(401, 'token_replayed', 'the single-use mandate was used before')
+}
+
 type Claims = {
   readonly zone: string
   readonly client_id: string
@@ -74,6 +88,7 @@ type Claims = {
   readonly ses: readonly string[]
   readonly dlg: readonly string[]
   readonly mnd: readonly string[]
+  readonly once: boolean
 }
 
 async function verified(token: string, keys: JWTVerifyGetKey, options: VerifierOptions): Promise<Claims> {
@@ -102,6 +117,8 @@ async function verified(token: string, keys: JWTVerifyGetKey, options: VerifierO
         throw refusal(401, 'invalid_token', `the claim ${name} is not a list of strings`)
       return value
     }
+    // As at the Gateway: a bound mandate as a plain Bearer is refused.
+    if (payload.cnf !== undefined) throw refusal(401, 'invalid_token', 'the mandate is bound to a key that was not proven')
     if (typeof payload.aud !== 'string') throw refusal(401, 'invalid_token', 'the audience is not a single string')
     return {
       zone: text('zone'),
@@ -114,16 +131,25 @@ async function verified(token: string, keys: JWTVerifyGetKey, options: VerifierO
       ses: list('ses'),
       dlg: list('dlg'),
       mnd: list('mnd'),
+      once: payload.once !== undefined,
     }
   } catch (error) {
     if (error instanceof CaracalError) throw error
     if (error instanceof errors.JWTExpired) throw refusal(401, 'token_expired', 'the mandate has expired', error)
     if (error instanceof errors.JWTClaimValidationFailed && (error.claim === 'nbf' || error.claim === 'iat')) throw notYetValid(error)
-    if (error instanceof errors.JWKSTimeout || (error instanceof TypeError && error.message.includes('fetch'))) {
+    if (isKeyTrouble(error)) {
       throw refusal(503, 'keys_unavailable', 'the keys of the issuer cannot be fetched', error)
     }
     throw refusal(401, 'invalid_token', 'the mandate is not valid', error)
   }
+}
+
+/** The issuer does not answer, or not with keys: that says nothing about the mandate. */
+function isKeyTrouble(error: unknown): boolean {
+  if (error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid) return true
+  // jose has no class of its own for an answer that is not 200 or no JSON.
+  if (error instanceof errors.JOSEError) return error.code === 'ERR_JOSE_GENERIC'
+  return error instanceof TypeError && error.message.includes('fetch')
 }
 
 function notYetValid(cause?: unknown): CaracalError {

@@ -46,6 +46,7 @@ describe('classifyAddress', () => {
     ['unique local', 'fc00::', 'fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
     ['link local', 'fe80::', 'febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
     ['link local with a zone', 'fe80::1%lo', 'fe80::1%eth0'],
+    ['a zone that is none', '2606:4700::1%25%2e', '::1%.'],
     ['site local', 'fec0::', 'feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
     ['multicast', 'ff00::', 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
     ['not assigned', '4000::', 'e000::1'],
