@@ -9,7 +9,12 @@ const settings = {
   ISSUER_URL: setting.url({
     meaning: 'Public base URL of the STS; the origin of a zone’s log is {ISSUER_URL without scheme}/zones/{zone id}.',
   }),
-  INGEST_BATCH: setting.integer({ meaning: 'Most events that are taken from the stream at once.', min: 1, max: 5_000, default: 1_024 }),
+  INGEST_BATCH: setting.integer({
+    meaning: 'Most messages that are taken from the stream at once; one has up to some hundred events.',
+    min: 1,
+    max: 5_000,
+    default: 128,
+  }),
   AUDIT_ANCHORS: setting.list({
     meaning: 'Where every checkpoint is copied to, out of the database’s reach: `file:///path/of/anchors.jsonl`.',
     default: [],

@@ -6,6 +6,7 @@ import type { Streams } from '@caracal/streams'
 const LOST_MS = 120_000
 
 const BATCH_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
+const DELAY_SECONDS = [0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300]
 
 /** Every family that only Audit has. What the database or the streams know is asked at the scrape; unanswered it is left as it was. */
 export function auditMetrics(metrics: Metrics, sources: { readonly database: Database; readonly streams: Streams }) {
@@ -47,6 +48,12 @@ export function auditMetrics(metrics: Metrics, sources: { readonly database: Dat
     ingested,
     quarantined,
     batchSeconds: metrics.histogram('caracal_audit_ingest_seconds', 'Time from a batch in hand to its commit.', [], BATCH_SECONDS),
+    delaySeconds: metrics.histogram(
+      'caracal_audit_ingest_delay_seconds',
+      'Age of the oldest event of a batch when the ledger had it: how far the ledger is behind.',
+      [],
+      DELAY_SECONDS,
+    ),
     recordsLost: metrics.counter('caracal_audit_records_lost_total', 'Events that a producer reported as lost on its volume.'),
     exports: metrics.counter('caracal_audit_exports_total', 'Evidence bundles that were asked for.'),
     anchorFailures: metrics.counter('caracal_ledger_anchor_failures_total', 'Checkpoints that could not be copied to an anchor.'),

@@ -84,9 +84,6 @@ function draftBlock(zone: ZoneId, bucket: number, entries: readonly NewLogEntry[
   let idsFrom = Number.POSITIVE_INFINITY
   let idsTo = 0
   const eventMarks: number[] = []
-  const otherMarks = new Set<number>()
-  const values = new Map(WORD_FIELDS.map((field) => [field, new Set<unknown>()]))
-  const ids = new Map(ID_FIELDS.map((field) => [field, new Set<unknown>()]))
   for (const { event } of entries) {
     const millis = millisOfId(event.id)
     if (millis < idsFrom) idsFrom = millis
@@ -95,23 +92,27 @@ function draftBlock(zone: ZoneId, bucket: number, entries: readonly NewLogEntry[
     const time = withMicroseconds(event.time)
     if (time < fromTime) fromTime = time
     if (time > toTime) toTime = time
-    for (const [field, found] of values) found.add(SEARCHED[field](event))
-    for (const [field, found] of ids) found.add(SEARCHED[field](event))
   }
   const keys = new Set<bigint>()
   const farIds = new Set<bigint>()
-  for (const [field, found] of values) for (const value of present(found)) keys.add(termKey(zone, field, searchedValue(value)))
-  for (const [field, found] of ids) {
-    for (const value of present(found)) {
+  const otherMarks = new Set<number>()
+  for (const field of WORD_FIELDS)
+    for (const value of valuesOf(entries, SEARCHED[field])) keys.add(termKey(zone, field, searchedValue(value)))
+  for (const field of ID_FIELDS) {
+    for (const value of valuesOf(entries, SEARCHED[field])) {
       const id = searchedValue(value)
-      if (!isTypeId(id)) keys.add(termKey(zone, field, id))
-      else if (bucketOf(millisOfId(id)) !== bucket) farIds.add(termOfId(id))
-      else {
-        const millis = millisOfId(id)
-        if (millis < idsFrom) idsFrom = millis
-        if (millis > idsTo) idsTo = millis
-        otherMarks.add(markOfId(id))
+      if (!isTypeId(id)) {
+        keys.add(termKey(zone, field, id))
+        continue
       }
+      const millis = millisOfId(id)
+      if (bucketOf(millis) !== bucket) {
+        farIds.add(termOfId(id))
+        continue
+      }
+      if (millis < idsFrom) idsFrom = millis
+      if (millis > idsTo) idsTo = millis
+      otherMarks.add(markOfId(id))
     }
   }
   return {
@@ -131,8 +132,17 @@ function draftBlock(zone: ZoneId, bucket: number, entries: readonly NewLogEntry[
   }
 }
 
-function* present(values: Iterable<unknown>): Generator<unknown> {
-  for (const value of values) if (value !== undefined && value !== null) yield value
+/** The different values of a field. Neighbours are mostly alike. */
+function valuesOf(entries: readonly NewLogEntry[], read: (event: Event) => unknown): ReadonlySet<unknown> {
+  const values = new Set<unknown>()
+  let before: unknown
+  for (const { event } of entries) {
+    const value = read(event)
+    if (value === undefined || value === null || value === before) continue
+    before = value
+    values.add(value)
+  }
+  return values
 }
 
 /** Times of one length compare as text. */

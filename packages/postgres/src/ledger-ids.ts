@@ -13,11 +13,16 @@ export function isTypeId(text: string): boolean {
   return text.length === 30 && TYPE_ID.test(text)
 }
 
+/** The number that characters [from, to) stand for, at most 32 bits of it. */
+function digits(id: string, from: number, to: number): number {
+  let value = 0
+  for (let at = from; at < to; at += 1) value = (value << 5) | (DIGITS[id.charCodeAt(at) & 127] as number)
+  return value
+}
+
 /** Unix milliseconds in an id (RFC 9562 §5.7), exact to 48 bits. */
 export function millisOfId(id: string): number {
-  let millis = 0
-  for (let at = SUFFIX_AT; at < SUFFIX_AT + 10; at += 1) millis = millis * 32 + (DIGITS[id.charCodeAt(at)] ?? 0)
-  return millis
+  return digits(id, SUFFIX_AT, SUFFIX_AT + 5) * 2 ** 25 + digits(id, SUFFIX_AT + 5, SUFFIX_AT + 10)
 }
 
 export function bucketOf(millis: number): number {
@@ -26,16 +31,12 @@ export function bucketOf(millis: number): number {
 
 /** The last 32 bits of an id, which are random: two ids with one mark are rare, and the text decides. */
 export function markOfId(id: string): number {
-  let mark = 0
-  for (let at = SUFFIX_AT + 19; at < SUFFIX_AT + 26; at += 1) mark = (mark << 5) | (DIGITS[id.charCodeAt(at)] ?? 0)
-  return mark >>> 0
+  return digits(id, SUFFIX_AT + 19, SUFFIX_AT + 26) >>> 0
 }
 
 /** The first 63 bits of an id, as the term of a block whose bucket it is not of. */
 export function termOfId(id: string): bigint {
-  let low = 0
-  for (let at = SUFFIX_AT + 10; at < SUFFIX_AT + 13; at += 1) low = low * 32 + (DIGITS[id.charCodeAt(at)] ?? 0)
-  return (BigInt(millisOfId(id)) << 15n) | BigInt(low)
+  return (BigInt(millisOfId(id)) << 15n) | BigInt(digits(id, SUFFIX_AT + 10, SUFFIX_AT + 13))
 }
 
 /** Marks as they are stored: four bytes each, most significant first. */

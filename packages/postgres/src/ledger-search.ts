@@ -92,15 +92,11 @@ function* matching(
   { order, after }: Place,
 ): Generator<LogEntry> {
   const opened = openBlock(block)
-  const { raw, starts } = opened
-  const needles = needlesOf(raw, [...wanted.values()])
-  for (let n = 0; n < starts.length; n += 1) {
-    const at = order === 'asc' ? n : starts.length - 1 - n
+  const { raw } = opened
+  const places = placesOf(opened, needlesOf(raw, wanted))
+  for (const at of order === 'asc' ? places : places.toReversed()) {
     const seq = block.first_seq + at
     if (after !== undefined && (order === 'asc' ? seq <= after : seq >= after)) continue
-    const begin = starts[at] ?? 0
-    const text = raw.subarray(begin, starts[at + 1] ?? raw.length)
-    if (!needles.every((needle) => text.includes(needle))) continue
     const exact = textAt(opened, at)
     const event = eventOf(exact)
     if (event === undefined) continue
@@ -115,15 +111,46 @@ function* matching(
   }
 }
 
+/** What few events have comes first: it is looked for in the whole block, the others only where it was found. */
+const RAREST_FIRST: readonly SearchedField[] = [
+  'request_id',
+  'jti',
+  'session',
+  'subject',
+  'reason',
+  'application',
+  'resource',
+  'decision',
+  'type',
+]
+
 /**
- * Bytes that the text of every match has, to leave out the others without parsing them. JSON may spell a character as `\\u0041`, and `/` as
- * `\\/`: a block with either is parsed whole, as it is for values that were cut.
+ * Bytes that the text of every match has, to leave out the others without parsing them. JSON may spell a character as `\u0041`, and `/` as
+ * `\/`: a block with either is parsed whole, as it is for values that were cut.
  */
-function needlesOf(raw: Buffer, values: readonly string[]): readonly Buffer[] {
-  if (values.length === 0 || raw.includes('\\u') || raw.includes('\\/')) return []
+function needlesOf(raw: Buffer, wanted: ReadonlyMap<SearchedField, string>): readonly Buffer[] {
+  if (wanted.size === 0 || raw.includes('\\u') || raw.includes('\\/')) return []
+  const values = RAREST_FIRST.flatMap((field) => wanted.get(field) ?? [])
   return values
     .filter((value) => value.length < MAX_SEARCHED && !value.includes('\ufffd'))
     .map((value) => Buffer.from(JSON.stringify(value)))
+}
+
+/** Which events of a block have all needles, ascending. */
+function placesOf(
+  { raw, starts }: { readonly raw: Buffer; readonly starts: readonly number[] },
+  [first, ...others]: readonly Buffer[],
+): number[] {
+  if (first === undefined) return [...starts.keys()]
+  const places: number[] = []
+  for (let found = raw.indexOf(first), at = 0; found >= 0; found = raw.indexOf(first, starts[at])) {
+    while ((starts[at + 1] ?? raw.length) <= found) at += 1
+    const text = raw.subarray(starts[at], starts[at + 1] ?? raw.length)
+    if (others.every((needle) => text.includes(needle))) places.push(at)
+    at += 1
+    if (at === starts.length) break
+  }
+  return places
 }
 
 function eventOf(text: string): Event | undefined {

@@ -1,6 +1,14 @@
 import { EVENT_TYPES, type EventType, isId, ok, REASONS, type Reason, refuse, type UnixMillis, type ZoneId } from '@caracal/core'
 import { inclusionProof, logOrigin } from '@caracal/ledger'
-import { type EventFilter, findCheckpoint, findEntry, type LogEntry, latestCheckpoint, searchEntries, searchedValue } from '@caracal/postgres'
+import {
+  type EventFilter,
+  findCheckpoint,
+  findEntry,
+  type LogEntry,
+  latestCheckpoint,
+  searchEntries,
+  searchedValue,
+} from '@caracal/postgres'
 import { LIST_QUERY, ListOf, listReply, Problem, type RouteRow, raw, role, route } from '@caracal/service'
 import Type from 'typebox'
 import { storedTree } from '../stored-tree.ts'

@@ -1,0 +1,55 @@
+import { keyRing, type ZoneId } from '@caracal/core'
+import { createLogger, createMetrics } from '@caracal/service'
+import { evidencePayload } from '@caracal/streams'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { zoneLogs } from '../keys/zone-logs.ts'
+import { auditMetrics } from '../metrics.ts'
+import { event, openWorld, type World } from '../test-support/world.ts'
+import { ingestBatch } from './ingest.ts'
+import { producers } from './producers.ts'
+
+let world: World
+beforeAll(async () => {
+  world = await openWorld('server', { start: false })
+})
+afterAll(() => world?.close())
+
+test('[P-166] [P-171] a batch costs three statements in and after one transaction, and as many when the log is long, its producers are many and half of it came before', async () => {
+  const { database, streams, config } = world
+  const keys = keyRing(config.AUDIT_HMAC_KEY.current.bytes)
+  const logger = createLogger({ name: 'audit', level: 'error' })
+  const common = { database, clock: Date.now, logger }
+  const settings = { kek: config.ZONE_KEK, issuerUrl: config.ISSUER_URL }
+  const logs = zoneLogs({ ...common, settings, onNew: () => {} })
+  const known = producers({ ...common, streams })
+  const metrics = auditMetrics(createMetrics({ service: 'audit', version: '0', mode: 'dev' }), { database, streams })
+  const ingest = { ...common, logs, producers: known, keys, metrics, onGrown: () => {} }
+  const zone = (await world.zone()).id
+  let sent = 0
+  const group = (producer: string, texts: readonly string[]) => {
+    const payload = evidencePayload(keys, { producer, first: sent + 1, events: texts })
+    sent += texts.length
+    return payload
+  }
+  const texts = (many: number, of: ZoneId) => Array.from({ length: many }, () => JSON.stringify(event(of)))
+  const take = async (payloads: readonly string[]) => {
+    const before = database.statements()
+    const outcomes = await ingestBatch(
+      ingest,
+      payloads.map((payload, i) => ({ position: String(i), partition: zone, payload, deliveries: 1 })),
+    )
+    expect(outcomes.every((outcome) => outcome === 'done')).toBe(true)
+    return database.statements() - before
+  }
+  // Begin, commit, and between them the head with what is known of the ids, then everything that is added; after them the producers' marks.
+  await take([group('a', texts(1, zone))])
+  expect(await take([group('a', texts(1, zone))])).toBe(5)
+  for (let n = 0; n < 30; n += 1) await take([group('a', texts(200, zone)), group('b', texts(50, zone))])
+  expect(await take([group('a', texts(1, zone))])).toBe(5)
+  const again = texts(100, zone)
+  await take([group('a', again)])
+  expect(await take(['a', 'b', 'c', 'd'].map((producer) => group(producer, texts(200, zone))))).toBe(5)
+  // What seems to be there is read once, all of it together.
+  expect(await take([group('a', [...again, ...texts(100, zone)])])).toBe(6)
+  await known.stop()
+})
