@@ -17,6 +17,8 @@ export class FairShare {
   #passed = 0
   #held = 0
   #calm = 0
+  /** What passed in the last turn that was not bounded. */
+  #atFirst = 0
 
   /** Whether anything is held back at the moment. */
   get bounded(): boolean {
@@ -42,12 +44,16 @@ export class FairShare {
     return true
   }
 
-  /** Ends a turn. `tooMuch`: what passed in it was more than can be carried. */
-  turn(tooMuch: boolean): void {
+  /**
+   * Ends a turn. `tooMuch`: what passed in it was more than can be carried. `keep`: part of what passed at first that is never taken
+   * away, because to refuse is work, too.
+   */
+  turn(tooMuch: boolean, keep = 0): void {
     if (this.#budget === null) {
+      this.#atFirst = this.#passed
       if (tooMuch) this.#budget = Math.max(1, this.#passed * LESS)
     } else {
-      this.#budget = tooMuch ? Math.max(1, Math.min(this.#budget, this.#passed) * LESS) : this.#budget * MORE + 1
+      this.#budget = tooMuch ? Math.max(1, this.#atFirst * keep, Math.min(this.#budget, this.#passed) * LESS) : this.#budget * MORE + 1
       this.#calm = tooMuch || this.#held > 0 ? 0 : this.#calm + 1
       if (this.#calm >= CALM) this.#budget = null
     }

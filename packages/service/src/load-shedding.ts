@@ -7,6 +7,8 @@ import type { Metrics } from './metrics.ts'
 const TURN_MS = 100
 /** Turns in a row that were too slow: a collection of garbage is not overload. */
 const SLOW_TURNS = 3
+/** Part of what passed before that still passes, however slow it is. */
+const KEEP = 0.25
 /** Calls in a turn below which nothing queues: a busy machine is not overload either. */
 const FEW = 25
 
@@ -48,7 +50,7 @@ export function shedLoad(options: {
     const overloaded = slowTurns >= SLOW_TURNS || (slow && share.bounded)
     if (overloaded) refusal = refuse('overloaded')
     else if (behind) refusal = refuse('rate_limited', 'the ledger is behind')
-    share.turn(overloaded || behind)
+    share.turn(overloaded || behind, behind ? 0 : KEEP)
   }
   const timer = setInterval(turn, TURN_MS)
   timer.unref()
