@@ -133,6 +133,9 @@ export async function appendEntries(
   if (entries.length > 0) await insertOfBlocks(zone, from, draftBlocks(zone, entries), now).execute(tx)
 }
 
+/** Most blocks of one statement, which takes 65,535 parameters. */
+const MOST_BLOCKS = 1_000
+
 function insertOfBlocks(zone: ZoneId, from: number, blocks: readonly BlockDraft[], now: UnixMillis) {
   let next = from
   const rows = blocks.map((block) => {
@@ -186,9 +189,18 @@ export async function extendLog(
   batch: { readonly blocks: readonly BlockDraft[]; readonly tiles: readonly TileWrite[]; readonly head: LogHead },
   now: UnixMillis,
 ): Promise<void> {
-  const { blocks, tiles, head } = batch
+  const { tiles, head } = batch
+  let blocks = batch.blocks
+  let from = before
+  // Events that were made over hours and come at once are in as many blocks as there were buckets.
+  while (blocks.length > MOST_BLOCKS) {
+    const part = blocks.slice(0, MOST_BLOCKS)
+    await insertOfBlocks(head.zone, from, part, now).execute(tx)
+    from += part.reduce((sum, { entries }) => sum + entries.length, 0)
+    blocks = blocks.slice(MOST_BLOCKS)
+  }
   const { rows } = await sql<{ heads: number; tiles: number }>`
-    with blocks as (${insertOfBlocks(head.zone, before, blocks, now)}), tiles as (${upsertOfTiles(head.zone, tiles)}), head as (
+    with blocks as (${insertOfBlocks(head.zone, from, blocks, now)}), tiles as (${upsertOfTiles(head.zone, tiles)}), head as (
       update log_heads set size = ${head.size}, root = ${head.root}, frontier = ${head.frontier}, updated_at = ${timestamp(now)}
       where zone = ${head.zone} and size = ${before} returning 1
     )

@@ -10,7 +10,7 @@ import { publishCheckpoint } from './publish.ts'
 
 /** A quiet log gets its checkpoint this soon after an append, a busy one at most every `BETWEEN_MS` (P-103: within a second). */
 const SOON_MS = 20
-const BETWEEN_MS = 700
+const BETWEEN_MS = 450
 /** Logs whose appender died before it signed are found this often. */
 const SWEEP_MS = 5_000
 

@@ -1,10 +1,13 @@
-import { keyRing, type ZoneId } from '@caracal/core'
+import { keyRing, newId, type ZoneId } from '@caracal/core'
+import { readEntries } from '@caracal/postgres'
 import { createLogger, createMetrics } from '@caracal/service'
 import { evidencePayload } from '@caracal/streams'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { zoneLogs } from '../keys/zone-logs.ts'
 import { auditMetrics } from '../metrics.ts'
 import { event, openWorld, type World } from '../test-support/world.ts'
+import { verifyTree } from '../verification/verify-tree.ts'
+import { appendToZone } from './append-zone.ts'
 import { ingestBatch } from './ingest.ts'
 import { producers } from './producers.ts'
 
@@ -13,6 +16,30 @@ beforeAll(async () => {
   world = await openWorld('server', { start: false })
 })
 afterAll(() => world?.close())
+
+test('[P-102] a backlog of hours that comes at once is taken, in the order it was made, and known when it comes again', async () => {
+  const { database } = world
+  const zone = (await world.zone()).id
+  await zoneLogs({
+    database,
+    settings: { kek: world.config.ZONE_KEK, issuerUrl: world.config.ISSUER_URL },
+    clock: Date.now,
+    logger: createLogger({ name: 'audit', level: 'error' }),
+    onNew: () => {},
+  }).of(zone)
+  const now = Date.now()
+  const arrivals = Array.from({ length: 2_500 }, (_, i) => {
+    const made = event(zone, { id: newId('event', now - (2_500 - i) * 10_000) })
+    return { event: made, text: JSON.stringify(made) }
+  })
+  const mixed = [...arrivals.slice(1_250), ...arrivals.slice(0, 1_250)]
+  expect(new Set(await appendToZone(database, zone, mixed, now))).toEqual(new Set(['appended']))
+  expect((await readEntries(database.query, zone, 0, 10_000)).map(({ event: text }) => text)).toEqual(arrivals.map(({ text }) => text))
+  const again = arrivals.map((arrival, i) => (i === 2_021 ? { ...arrival, text: `${arrival.text} ` } : arrival))
+  const outcomes = await appendToZone(database, zone, again, now)
+  expect(outcomes.flatMap((outcome, i) => (outcome === 'duplicate' ? [] : [[i, outcome]]))).toEqual([[2_021, 'conflict']])
+  for await (const { problems } of verifyTree(database.query, zone)) expect(problems).toEqual([])
+})
 
 test('[P-166] [P-171] a batch costs three statements in and after one transaction, and as many when the log is long, its producers are many and half of it came before', async () => {
   const { database, streams, config } = world
