@@ -10,11 +10,16 @@ export type CaracalOptions = {
   /** Milliseconds since the epoch; a test turns it by hand. */
   readonly now?: () => number
   readonly fetch?: typeof fetch
+  /** How often a call that may be repeated is tried again when a service of ours is away or busy; 2 when absent. */
+  readonly retries?: number
 }
 
 export type CaracalRequestInit = RequestInit & Omit<MandateRequest, 'resource'>
 
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+const RETRIES = 2
+/** The first pause is up to twice this, the next up to four times. */
+const PAUSE_MS = 100
 
 /**
  * Governed calls for agents.
@@ -35,7 +40,9 @@ export class Caracal {
 
   /**
    * Calls `path` (with query, below the resource's base) at the resource through the Gateway.
-   * Gets a mandate when none is at hand. A mandate that the Gateway no longer takes is replaced once, for idempotent methods only.
+   * Gets a mandate when none is at hand. Only calls of idempotent methods whose body can be sent again are repeated: once with another
+   * mandate when the Gateway no longer takes it, and while a service of ours is away or busy, after the time it names (at most 10 s)
+   * or a random pause. What the upstream answers is never repeated.
    * Returns the upstream's response whatever its status; a refusal of Caracal is a `CaracalError`, never a response.
    */
   async fetch(resource: string, path: string, init: CaracalRequestInit = {}): Promise<Response> {
@@ -50,11 +57,21 @@ export class Caracal {
       ...(once === undefined ? {} : { once }),
     }
     const repeatable = IDEMPOTENT.has((request.method ?? 'GET').toUpperCase()) && !(request.body instanceof ReadableStream)
-    try {
-      return await this.#call(wanted, path, request)
-    } catch (error) {
-      if (!(error instanceof CaracalError) || error.status !== 401 || !repeatable) throw error
-      return this.#call(wanted, path, request)
+    const retries = this.#options.retries ?? RETRIES
+    let renewed = false
+    for (let tried = 0; ; ) {
+      try {
+        return await this.#call(wanted, path, request)
+      } catch (error) {
+        if (!(error instanceof CaracalError) || !repeatable) throw error
+        if (error.status === 401 && !renewed) {
+          renewed = true
+          continue
+        }
+        if (!error.retryable || tried === retries) throw error
+        tried += 1
+        await pause(error.retryAfter === undefined ? Math.random() * PAUSE_MS * 2 ** tried : error.retryAfter * 1000, request.signal)
+      }
     }
   }
 
@@ -85,4 +102,20 @@ export class Caracal {
     if (response.status === 401) this.#mandates.forget(token)
     throw await errorOf(response)
   }
+}
+
+/** Ends early, with the reason of the abort, when the caller gives up. */
+function pause(milliseconds: number, signal: AbortSignal | null | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted()
+    const aborted = () => {
+      clearTimeout(timer)
+      reject(signal?.reason)
+    }
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', aborted)
+      resolve()
+    }, milliseconds)
+    signal?.addEventListener('abort', aborted, { once: true })
+  })
 }
