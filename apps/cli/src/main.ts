@@ -64,15 +64,23 @@ export function program(): Command {
       await remove(here(), { noun, name, zone: options.zone, dryRun: options.dryRun })
     })
   caracal
-    .command('revoke <kind> <id>')
+    .command('revoke [kind] [id]')
     .description(
-      'revoke a mandate, session, delegation, application, resource, provider, subject, connection or zone, and everything below it',
+      'revoke a mandate, session, delegation, application, resource, provider, subject, connection or zone, and everything below it; or, with --filter, every session or delegation that matches',
     )
+    .option('--filter <name=value...>', 'application=<name>, resource=<identifier or prefix*>, older-than=<30m>; all must match')
     .option('-z, --zone <zone>', 'zone name or id')
     .option('--reason <text>', 'why, for the evidence', 'revoked by an operator')
     .option('--dry-run', 'show what would end and change nothing', false)
     .option('-y, --yes', 'do not ask', false)
     .action(async (kind, id, options) => {
+      const { filter, zone, reason, dryRun } = options
+      if ((filter === undefined) === (id === undefined) || (filter !== undefined && kind !== undefined))
+        throw new CliError('Say what to revoke: a kind and an id, or --filter.', undefined, { exitCode: 2 })
+      if (filter !== undefined) {
+        await confirm(options, `revoke everything that matches ${filter.join(' and ')}`)
+        return (await import('./commands/revoke.ts')).revokeMatching(here(), { filter, zone, reason, dryRun })
+      }
       await confirm(options, `revoke ${kind} ${id}`)
       await (await import('./commands/revoke.ts')).revoke(here(), {
         kind,

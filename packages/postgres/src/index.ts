@@ -1,5 +1,6 @@
 export * from './admin-tokens.ts'
 export * from './applications.ts'
+export * from './bulk-revocation.ts'
 export * from './column.ts'
 export * from './database.ts'
 export * from './database-error.ts'

@@ -11,8 +11,16 @@ export type OutboxMessage = {
   readonly payload: string
 }
 
+/** A statement takes 65,535 parameters. */
+const MOST_AT_ONCE = 10_000
+
 /** Writes messages that are published after, and only if, the transaction commits. */
 export async function enqueue(tx: Queryable, messages: OutboxMessage | readonly OutboxMessage[]): Promise<void> {
   const rows = [messages].flat().map(({ stream, aggregate, payload }: OutboxMessage) => ({ stream, aggregate, payload }))
-  if (rows.length > 0) await tx.insertInto('outbox').values(rows).execute()
+  for (let at = 0; at < rows.length; at += MOST_AT_ONCE) {
+    await tx
+      .insertInto('outbox')
+      .values(rows.slice(at, at + MOST_AT_ONCE))
+      .execute()
+  }
 }

@@ -45,10 +45,12 @@ class RolledBack extends Error {
   }
 }
 
+const MOST_TRIES = 4
+
 /**
  * One mutation in one transaction (P-124): rows, events, messages to replicas, configuration version and idempotency receipt.
  * Either all of it is there afterwards or nothing. A refusal of `work` undoes what it wrote; a preview (`dryRun`) does the
- * whole work and undoes it, so that it says exactly what would happen.
+ * whole work and undoes it, so that it says exactly what would happen. One that has to give way to another is tried again.
  */
 export async function commitChange(
   desk: Pick<ApiDesk, 'database' | 'evidence' | 'now'>,
@@ -56,28 +58,35 @@ export async function commitChange(
   work: (tx: Queryable, now: UnixMillis) => Promise<Result<Change>>,
   options: { readonly dryRun?: boolean } = {},
 ): Promise<Refusal | Answer> {
-  try {
-    const answer = await desk.database.transaction(async (tx) => {
-      const now = desk.now()
-      const done = await work(tx, now)
-      if (!done.ok) throw new RolledBack(done)
-      const change = done.value
-      if (options.dryRun) throw new RolledBack(change.answer)
-      await publish(tx, desk, request, change)
-      const { idempotency } = request
-      if (idempotency !== null) {
-        const { status, headers } = change.answer
-        const body = JSON.stringify(change.receipt ?? change.answer.body)
-        await answerReceipt(tx, { principal: idempotency.scope, key: idempotency.key }, { status, headers, body }, now)
-      }
-      return change.answer
-    })
-    if (request.idempotency !== null) request.idempotency.settled = true
-    return answer
-  } catch (error) {
-    if (error instanceof RolledBack) return error.result
-    throw error
+  for (let tries = 1; ; tries += 1) {
+    try {
+      const answer = await desk.database.transaction(async (tx) => {
+        const now = desk.now()
+        const done = await work(tx, now)
+        if (!done.ok) throw new RolledBack(done)
+        const change = done.value
+        if (options.dryRun) throw new RolledBack(change.answer)
+        await publish(tx, desk, request, change)
+        const { idempotency } = request
+        if (idempotency !== null) {
+          const { status, headers } = change.answer
+          const body = JSON.stringify(change.receipt ?? change.answer.body)
+          await answerReceipt(tx, { principal: idempotency.scope, key: idempotency.key }, { status, headers, body }, now)
+        }
+        return change.answer
+      })
+      if (request.idempotency !== null) request.idempotency.settled = true
+      return answer
+    } catch (error) {
+      if (error instanceof RolledBack) return error.result
+      if (tries >= MOST_TRIES || !isDeadlock(error)) throw error
+    }
   }
+}
+
+/** SQLSTATE 40P01: of two transactions that waited on each other crosswise Postgres chose this one to give way. */
+function isDeadlock(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === '40P01'
 }
 
 async function publish(tx: Queryable, desk: Pick<ApiDesk, 'evidence'>, request: ChangeRequest, change: Change): Promise<void> {

@@ -1,7 +1,8 @@
 import { type ApplicationId, newId, type SessionId, type ZoneId } from '@caracal/core'
 import { insertDelegation, insertSession } from '@caracal/postgres'
+import { sql } from 'kysely'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type ApiForTest, apiForTest, SAMPLE } from '../test-support/api-for-test.ts'
+import { type ApiForTest, apiForTest, outboxDuring, SAMPLE } from '../test-support/api-for-test.ts'
 
 let api: ApiForTest
 let zone: ZoneId
@@ -212,4 +213,118 @@ test('what is revoked says so wherever it is read, and to whoever applies it aga
   expect(said).toEqual(expect.arrayContaining(['revoked Application', 'revoked Provider', 'revoked Resource', 'unchanged Zone']))
   expect(again.body.warnings).toContainEqual(expect.stringMatching(/^Resource \S+ is revoked: /))
   expect((await api.call('GET', `${base}/applications/${app.id}`)).body).not.toHaveProperty('revokedAt')
+})
+
+describe('[P-061] a filter', () => {
+  const matching = (filter: object, query = '') =>
+    api.call('POST', `${base}/revocations/matching${query}`, { filter, reason: 'they went astray' })
+  const standing = async (kind: string) =>
+    (
+      await api.database.query
+        .selectFrom('revocations')
+        .select(['target', 'reason'])
+        .where('kind', '=', kind as 'session')
+        .execute()
+    ).filter(({ reason }) => reason === 'they went astray')
+
+  test('ends every session of an application and what hangs on them; done again it finds nothing', async () => {
+    const [own, other] = [await application('many'), await application('beside')]
+    const root = await session(own)
+    const child = await session(own, [root])
+    const kept = await session(other)
+    const handed = await delegation(child, own, other)
+    const keptToo = await delegation(kept, other, own)
+    const shown = await matching({ application: own }, '?dryRun=true')
+    expect(shown.body).toEqual({ dryRun: true, affects: { sessions: 2, delegations: 1 } })
+    expect(await stateOf('sessions', root)).toBe('active')
+    const messages = await outboxDuring(api, async () => {
+      expect((await matching({ application: own })).body).toEqual({ dryRun: false, affects: { sessions: 2, delegations: 1 } })
+    })
+    // The topmost id is enough, with its reason; one event tells of all.
+    const published = messages.filter(({ stream }) => stream === 'caracal.revocations').map(({ payload }) => JSON.parse(payload))
+    expect(published).toMatchObject([{ kind: 'session', id: root, reason: 'they went astray' }])
+    const events = messages.filter(({ stream }) => stream === 'caracal.audit.events')
+    expect(events).toHaveLength(1)
+    for (const said of ['revocation.published', 'they went astray']) expect(events[0]?.payload).toContain(said)
+    for (const [noun, id, state] of [
+      ['sessions', root, 'ended'],
+      ['sessions', child, 'ended'],
+      ['delegations', handed, 'revoked'],
+      ['sessions', kept, 'active'],
+      ['delegations', keptToo, 'offered'],
+    ] as const)
+      expect(await stateOf(noun, id), id).toBe(state)
+    expect((await matching({ application: own })).body.affects).toEqual({ sessions: 0, delegations: 0 })
+  })
+
+  test('of a resource revokes the delegations that grant something at it, by prefix, and of an age only what is older', async () => {
+    const [own, other] = [await application('granting'), await application('granted')]
+    const from = await session(own)
+    const [resource] = (await api.call('GET', `${base}/resources`)).body.items
+    const at = async (target: string, created: number) => {
+      const id = await delegation(from, own, other)
+      const grants = JSON.stringify([{ resource: target, scopes: ['x'] }])
+      await api.database.query
+        .updateTable('delegations')
+        .set({ grants, created_at: new Date(created) } as never)
+        .where('id', '=', id)
+        .execute()
+      return id
+    }
+    const [old, young, foreign] = [
+      await at(resource.id, Date.now() - 600_000),
+      await at(resource.id, Date.now()),
+      await at(newId('resource'), 0),
+    ]
+    const resources = `${resource.identifier.slice(0, -2)}*`
+    expect((await matching({ resource: resources, olderThan: 300 })).body.affects).toEqual({ sessions: 0, delegations: 1 })
+    expect(await stateOf('delegations', old)).toBe('revoked')
+    expect((await matching({ resource: resources, application: other })).body.affects).toEqual({ sessions: 0, delegations: 1 })
+    expect(await stateOf('delegations', young)).toBe('revoked')
+    expect(await stateOf('delegations', foreign)).toBe('offered')
+    expect(await stateOf('sessions', from)).toBe('active')
+  })
+
+  test('leaves out nobody whose row is held or not committed yet', async () => {
+    const own = await application('held')
+    const [held, free] = [await session(own), await session(own)]
+    const holding = Promise.withResolvers<void>()
+    const late = newId('session')
+    const holder = api.database.transaction(async (tx) => {
+      await tx.selectFrom('sessions').select('id').where('id', '=', held).forUpdate().execute()
+      const fixed = { kind: 'task' as const, labels: [], subject: null, lease: null, parent: null, expiresAt: Date.now() + 600_000 }
+      await insertSession(tx, { id: late, zone, application: own, lineage: [late], ...fixed }, Date.now())
+      await holding.promise
+    })
+    const revoking = matching({ application: own })
+    let done = false
+    void revoking.then(() => {
+      done = true
+    })
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(done).toBe(false)
+    holding.resolve()
+    await holder
+    expect((await revoking).body.affects).toEqual({ sessions: 3, delegations: 0 })
+    for (const id of [held, free, late]) expect(await stateOf('sessions', id)).toBe('ended')
+  })
+
+  test('of many is one transaction', async () => {
+    const own = await application('crowd')
+    const ids = Array.from({ length: 10_000 }, () => newId('session'))
+    await sql`insert into sessions (id, zone, application, kind, lineage, labels, state, expires_at, created_at, updated_at)
+      select id, ${zone}, ${own}, 'task', array[id], '{}', 'active', now() + interval '1 hour', now(), now() from unnest(${ids}::text[]) as new (id)`.execute(
+      api.database.query,
+    )
+    expect((await matching({ application: own })).body.affects).toEqual({ sessions: 10_000, delegations: 0 })
+    const revoked = new Set((await standing('session')).map(({ target }) => target))
+    expect(ids.every((id) => revoked.has(id))).toBe(true)
+  }, 60_000)
+
+  test('names something, of this zone, and no pattern that is none', async () => {
+    expect(await matching({})).toMatchObject({ status: 422 })
+    expect(await matching({ subject: newId('subject') })).toMatchObject({ status: 422 })
+    expect(await matching({ resource: 'https://*.example/' })).toMatchObject({ status: 422 })
+    expect(await matching({ application: newId('application') })).toMatchObject({ status: 404 })
+  })
 })

@@ -1,4 +1,4 @@
-import { isId, REVOCATION_KINDS, type RevocationKind } from '@caracal/core'
+import { isId, parseDuration, REVOCATION_KINDS, type RevocationKind } from '@caracal/core'
 import { callService } from '../api-client.ts'
 import { CliError } from '../cli-error.ts'
 import type { CommandContext } from './command.ts'
@@ -19,6 +19,44 @@ type RevokeAnswer = {
   readonly at: number | null
   readonly affects: Readonly<Record<string, number>>
 }
+
+export type RevokeMatchingOptions = {
+  /** `application=name`, `resource=pattern`, `older-than=1h`. */
+  readonly filter: readonly string[]
+  readonly zone?: string
+  readonly reason: string
+  readonly dryRun: boolean
+}
+
+/** Ends every session, or with a resource every delegation for it, that all the filters match, in one step. */
+export async function revokeMatching({ output, context }: CommandContext, options: RevokeMatchingOptions): Promise<void> {
+  const given = new Map(options.filter.map((one) => [one.slice(0, one.indexOf('=')), one.slice(one.indexOf('=') + 1)]))
+  for (const name of given.keys()) {
+    if (!FILTERS.includes(name))
+      throw new CliError(`${name || options.filter[0]} is not a filter.`, `Filters: ${FILTERS.join(', ')}.`, { exitCode: 2 })
+  }
+  const age = given.get('older-than')
+  const olderThan = age === undefined ? undefined : parseDuration(age)
+  if (olderThan === null) throw new CliError(`${age} is not a time.`, 'Write 30m, 12h or 7d.', { exitCode: 2 })
+  const where = context()
+  const zone = await findZone(where, options.zone)
+  const named = given.get('application')
+  const application = named === undefined ? undefined : (await findNamed(where, zone, 'application', named)).id
+  const answer = await callService<Pick<RevokeAnswer, 'dryRun' | 'affects'>>(
+    where.api,
+    where.token,
+    `/v1/zones/${zone.id}/revocations/matching`,
+    {
+      body: { filter: { application, resource: given.get('resource'), olderThan }, reason: options.reason },
+      query: { dryRun: options.dryRun ? 'true' : undefined },
+    },
+  )
+  if (output.json) return output.line(JSON.stringify(answer))
+  for (const [what, count] of Object.entries(answer.affects)) output.line(`${options.dryRun ? 'would end' : 'ended'} ${count} ${what}`)
+  if (options.dryRun) output.line('nothing was changed')
+}
+
+const FILTERS: readonly string[] = ['application', 'resource', 'older-than']
 
 /** Revokes one id and everything below it, at once and at every replica. */
 export async function revoke({ output, context }: CommandContext, options: RevokeOptions): Promise<void> {
