@@ -17,7 +17,7 @@ beforeAll(async () => {
   log = await recordRealLog(92)
   const proof = await log.get(`/log/proof/consistency?first=${sizeOf(log.early)}&second=${sizeOf(log.late)}`)
   consistency = ((await proof.json()) as { hashes: string[] }).hashes
-}, 180_000)
+}, 240_000)
 afterAll(() => log?.stop())
 
 /** A request for the log as it is, changed. */

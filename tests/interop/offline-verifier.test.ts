@@ -17,7 +17,7 @@ beforeAll(async () => {
   log = await recordRealLog(12)
   lines = linesOf(log.bundle)
   part = await exported(3, 9)
-}, 120_000)
+}, 240_000)
 afterAll(() => log?.stop())
 
 /** A bundle of the indexes [from, to), as the service makes it for `caracal audit export`. */

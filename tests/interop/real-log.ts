@@ -31,6 +31,17 @@ export type Proof = { readonly index: number; readonly checkpoint: string; reado
 export async function recordRealLog(rounds: number): Promise<RealLog> {
   const lab = await startLab()
   const folder = mkdtempSync(join(tmpdir(), 'caracal-interop-'))
+  const stop = async () => {
+    rmSync(folder, { recursive: true, force: true })
+    await lab.stop()
+  }
+  return record(lab, folder, stop, rounds).catch(async (error: unknown) => {
+    await stop()
+    throw error
+  })
+}
+
+async function record(lab: Lab, folder: string, stop: RealLog['stop'], rounds: number): Promise<RealLog> {
   const token = readFileSync(join(lab.installation.home, 'keys/audit-admin-token'), 'utf8').trim()
   const base = `${lab.installation.endpoints.audit}/v1/zones/${lab.zone}`
   const get = (path: string) => fetch(`${base}${path}`, { headers: { authorization: `Bearer ${token}` } })
@@ -63,10 +74,7 @@ export async function recordRealLog(rounds: number): Promise<RealLog> {
     proofs,
     folder,
     get,
-    stop: async () => {
-      rmSync(folder, { recursive: true, force: true })
-      await lab.stop()
-    },
+    stop,
   }
 }
 
