@@ -13,6 +13,8 @@ export type Bench = {
   readonly seconds: number
   /** Seconds of the one that lasts: the minute of the headline. */
   readonly long: number
+  /** How often the sides of a comparison take turns, since a machine drifts; medians count. */
+  readonly turns: number
   /** Seconds of load before a measurement, so that everything is compiled and connected. */
   readonly warm: number
 }

@@ -2,6 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Installation } from './installation.ts'
 import type { Zone } from './zone.ts'
 
+/** Longer than from the last event to its checkpoint. */
+const QUIET_MS = 1_500
+
 export type Settled = {
   /** Events of the zone that the newest checkpoint covers. */
   readonly size: number
@@ -34,7 +37,7 @@ export async function untilSettled(installation: Installation, zone: Zone, expec
       grew = performance.now()
     }
     const quiet = performance.now() - grew
-    if ((size >= expected && quiet > 2_500) || performance.now() - began > limit * 1_000) break
+    if ((size >= expected && quiet > QUIET_MS) || performance.now() - began > limit * 1_000) break
     await sleep(100)
   }
   return { size, seconds: (grew - began) / 1_000 }

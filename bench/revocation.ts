@@ -144,8 +144,9 @@ async function costOfRevoking(): Promise<Figure> {
     }
     return ((performance.now() - began) * 1000) / rounds
   }
-  perRevocation(0)
-  const [none, million] = [perRevocation(0), perRevocation(1_000_000)]
+  // The best of several: what else the machine does only adds.
+  const best = (mandates: number) => Math.min(...Array.from({ length: 5 }, () => perRevocation(mandates)))
+  const [none, million] = [best(0), best(1_000_000)]
   return relative(
     {
       name: 'revoking one id with 1,000,000 mandates in use',

@@ -8,7 +8,7 @@ export type Server = {
   readonly url: string
   readonly port: number
   readonly pid: number
-  /** The last of what it printed, and how it ended if it did. */
+  /** The last of what it printed, and how it ended if nobody had asked it to. */
   said(): string
   ended(): boolean
   /** Asks it to end; a process that does not within 25 seconds is killed. */
@@ -22,13 +22,14 @@ const STOP_MS = 25_000
 /** A process that was just started and will listen on this port. */
 export function started(child: ChildProcess, port: number, name: string): Server {
   let said = ''
+  let asked = false
   const hear = (text: string) => {
     said = (said + text).slice(-KEPT)
   }
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => hear(String(chunk)))
   const gone = new Promise<void>((resolve) => {
     child.once('error', (error) => resolve(hear(error.message)))
-    child.once('exit', (code, signal) => resolve(hear(`ended with ${code ?? signal}\n`)))
+    child.once('exit', (code, signal) => resolve(asked ? undefined : hear(`ended with ${code ?? signal}\n`)))
   })
   return {
     name,
@@ -38,6 +39,7 @@ export function started(child: ChildProcess, port: number, name: string): Server
     said: () => said,
     ended: () => child.pid === undefined || child.exitCode !== null || child.signalCode !== null,
     stop: () => {
+      asked = true
       child.kill('SIGTERM')
       const patience = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
       return gone.finally(() => clearTimeout(patience))

@@ -24,7 +24,7 @@ const POSTGRES = {
 } as const
 
 /** A real Postgres with fsync on, and a real Redis, both on loopback. */
-export async function startStores(roles: readonly string[]): Promise<Stores> {
+export async function startStores(roles: readonly string[] = []): Promise<Stores> {
   const [postgres, redis] = await Promise.all([startPostgres({ durable: true, settings: POSTGRES }), startRedis()])
   const postmaster = Number(readFileSync(join(postgres.dataDir, 'postmaster.pid'), 'utf8').split('\n')[0])
   const ask = (text: string) => query<{ role: string; calls: string }>(postgres.url, text)

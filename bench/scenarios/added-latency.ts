@@ -6,10 +6,8 @@ import { CALL_PATH } from '../zone.ts'
 
 const CONNECTIONS = 64
 const LOAD = 0.3
-const TURNS = 3
-
 /** What the Gateway adds to the bare proxy at 30 % of what it can do: calls come by a timetable, whatever the answers take. */
-export async function addedLatency({ installation, zone, seconds, warm }: Bench): Promise<Figure[]> {
+export async function addedLatency({ installation, zone, seconds, turns, warm }: Bench): Promise<Figure[]> {
   const bare = await startBareProxy(installation)
   const { gateway } = installation.services
   const common = { connections: CONNECTIONS, headers: { authorization: `Bearer ${await zone.mandate()}` } }
@@ -20,7 +18,7 @@ export async function addedLatency({ installation, zone, seconds, warm }: Bench)
 
   const proxied: Timed[] = []
   const governed: Timed[] = []
-  for (let turn = 0; turn < TURNS; turn += 1) {
+  for (let turn = 0; turn < turns; turn += 1) {
     await untilSettled(installation, zone)
     proxied.push(await paced(bare.url))
     governed.push(await paced(gateway.url))
@@ -37,7 +35,7 @@ export async function addedLatency({ installation, zone, seconds, warm }: Bench)
         value: ms(of(governed, which) - of(proxied, which)),
         unit: 'ms',
         errors,
-        note: `Gateway ${ms(of(governed, which))} ms, bare proxy ${ms(of(proxied, which))} ms, both at ${rate} calls/s; medians of ${TURNS} turns`,
+        note: `Gateway ${ms(of(governed, which))} ms, bare proxy ${ms(of(proxied, which))} ms, both at ${rate} calls/s; medians of ${turns} turns`,
         more: { rate, late, reached: governed[0]?.perSecond ?? 0 },
         cpu: governed[0]?.cpuPerRequest ?? {},
       },

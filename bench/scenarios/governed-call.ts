@@ -6,11 +6,8 @@ import { startBareProxy } from '../start-bare-proxy.ts'
 import { CALL_PATH } from '../zone.ts'
 
 const CONNECTIONS = 64
-/** Bare proxy and Gateway take turns this often, since a machine drifts; medians count. */
-const TURNS = 3
-
 /** Governed calls next to a bare undici proxy: the same mandate each time, then a fresh single-use one minted per call. */
-export async function governedCalls({ installation, zone, seconds, warm }: Bench): Promise<Figure[]> {
+export async function governedCalls({ installation, zone, seconds, turns, warm }: Bench): Promise<Figure[]> {
   const bare = await startBareProxy(installation)
   const headers = { authorization: `Bearer ${await zone.mandate()}` }
   const load = { script: 'steady', connections: CONNECTIONS, headers } as const
@@ -25,7 +22,7 @@ export async function governedCalls({ installation, zone, seconds, warm }: Bench
   const proxied: Timed[] = []
   const governed: Timed[] = []
   const fresh: Awaited<ReturnType<typeof runPairs>>[] = []
-  for (let turn = 0; turn < TURNS; turn += 1) {
+  for (let turn = 0; turn < turns; turn += 1) {
     proxied.push(await call(bare, seconds))
     governed.push(await call(gateway, seconds))
     fresh.push(await runPairs(installation, zone, { ...pairs, seconds }))
@@ -61,7 +58,7 @@ export async function governedCalls({ installation, zone, seconds, warm }: Bench
         errors: errors(governed),
         cpu: typical(governed)?.cpuPerRequest ?? {},
         more: latency(typical(governed)),
-        note: `verify, decide, inject, evidence on the disk before the call leaves; median of ${TURNS} turns`,
+        note: `verify, decide, inject, evidence on the disk before the call leaves; median of ${turns} turns`,
       },
       bareRate,
       0.5,

@@ -3,10 +3,8 @@ import { type Figure, median, relative } from '../figure.ts'
 import { untilSettled } from '../ledger.ts'
 import { type Pairs, runPairs } from '../pairs.ts'
 
-const TURNS = 3
-
 /** The headline with a second Gateway, a second STS, and both: what the single thread of each costs. */
-export async function secondProcess({ installation, zone, seconds, warm }: Bench): Promise<Figure[]> {
+export async function secondProcess({ installation, zone, seconds, turns, warm }: Bench): Promise<Figure[]> {
   const { sts, gateway } = installation.services
   const further = { sts: await installation.another('sts', 'second sts'), gateway: await installation.another('gateway', 'second gateway') }
   const variants = [
@@ -17,7 +15,7 @@ export async function secondProcess({ installation, zone, seconds, warm }: Bench
   ]
   const runs = new Map<string, Pairs[]>(variants.map(({ name }) => [name, []]))
   await runPairs(installation, zone, { ...(variants[3] as (typeof variants)[0]), connections: 32, seconds: warm })
-  for (let turn = 0; turn < TURNS; turn += 1) {
+  for (let turn = 0; turn < turns; turn += 1) {
     for (const variant of variants) {
       await untilSettled(installation, zone)
       runs.get(variant.name)?.push(await runPairs(installation, zone, { ...variant, connections: 32, seconds }))

@@ -10,7 +10,6 @@ import type { Server } from '../server.ts'
 import { CALL_PATH, mintForm, type Zone } from '../zone.ts'
 
 const CONNECTIONS = 64
-const TURNS = 3
 /** More than the Gateway keeps of verified mandates (20,000): by the time one comes again it is forgotten. */
 const MANDATES = 24_000
 
@@ -18,7 +17,7 @@ const MANDATES = 24_000
  * A signature checked and a header put in, per call, with a mandate that was not seen before: one Gateway process next to one thread of
  * HAProxy. The Gateway cannot be told to leave out the decision and the evidence, so it does those as well.
  */
-export async function verifyAndInject({ installation, zone, seconds, warm }: Bench): Promise<Figure[]> {
+export async function verifyAndInject({ installation, zone, seconds, turns, warm }: Bench): Promise<Figure[]> {
   const file = join(installation.folder, 'mandates')
   const minted = await mintToFile(installation, zone, file, seconds < 5 ? 2_000 : MANDATES)
   const haproxy = await startJwtHaproxy(installation, zone, file)
@@ -29,7 +28,7 @@ export async function verifyAndInject({ installation, zone, seconds, warm }: Ben
   await call(gateway.url, warm)
   const theirs: Timed[] = []
   const ours: Timed[] = []
-  for (let turn = 0; turn < TURNS; turn += 1) {
+  for (let turn = 0; turn < turns; turn += 1) {
     theirs.push(await call(haproxy.url, seconds))
     ours.push(await call(gateway.url, seconds))
     await untilSettled(installation, zone)
