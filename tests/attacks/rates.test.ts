@@ -1,19 +1,14 @@
-import { randomBytes } from 'node:crypto'
-import { mkdtempSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { gatewayConfiguration, startGateway } from '@caracal/gateway'
-import { createLogger, type RunningService } from '@caracal/service'
+import type { RunningService } from '@caracal/service'
 import { Agent, request } from 'undici'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openWorld, type World } from '../../apps/sts/src/test-support/world.ts'
+import { sharedKeys, startGatewayBeside } from './gateway-beside.ts'
 import { until } from './range.ts'
 
 const RATE = 5
 const PROXY = '127.0.0.9'
-const key = () => randomBytes(32).toString('hex')
 
 let world: World
 let gateway: RunningService
@@ -30,7 +25,7 @@ beforeAll(async () => {
     answer.end('ok')
   })
   await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve))
-  const keys = { STREAMS_HMAC_KEY: key(), AUDIT_HMAC_KEY: key(), GATEWAY_STS_HMAC_KEY: key() }
+  const keys = sharedKeys()
   world = await openWorld({ environment: keys })
   const { id } = await world.zone()
   zone = id
@@ -42,21 +37,12 @@ beforeAll(async () => {
   })
   audience = resource.identifier
   await world.policy(id, 'kind: Policy\nname: all\nrules:\n  - { id: all, allow: ["*"], on: ["*"], for: { any: true } }\n')
-  const config = gatewayConfiguration.parse({
+  gateway = await startGatewayBeside(world, {
     ...keys,
-    CARACAL_MODE: 'dev',
-    HOST: '127.0.0.1',
-    PORT: '0',
-    METRICS_PORT: '0',
-    LOG_LEVEL: 'silent',
-    STS_URL: world.sts.address.url,
-    STREAMS_DRIVER: 'postgres',
-    SPOOL_DIR: mkdtempSync(join(tmpdir(), 'caracal-rates-')),
     APPLICATION_RATE: String(RATE),
     UNPROVEN_RATE: String(RATE),
     TRUSTED_PROXIES: `${PROXY}/32`,
   })
-  gateway = await startGateway(config, { streams: world.streams, logger: createLogger({ name: 'gateway', level: 'silent' }) })
 }, 60_000)
 afterAll(async () => {
   await Promise.all([...agents.values()].map((agent) => agent.close()))
