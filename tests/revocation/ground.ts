@@ -24,6 +24,8 @@ export type Ground = {
   /** A mandate for Caracal itself. */
   own(client: Client): Promise<string>
   target(kind: Kind, round: number): Promise<Target>
+  /** A new session that delegates to `agent`; resolves with the id of what was offered. */
+  offer(): Promise<string>
   close(): Promise<void>
 }
 
@@ -153,6 +155,11 @@ export async function openGround(cluster: Cluster, rounds: number, zoneName = 'g
     await coordinate(agent, 'POST', `/delegations/${offer.id}/accept`, { session: to.id })
     return { from, offer, minted: await mint(agent, { resource: shared, session: to.id, delegation: offer.id }) }
   }
+  const offer = async () => {
+    const from = await start(peer)
+    const grants = [{ resource: shared, scopes: ['use'] }]
+    return (await coordinate<{ id: string }>(peer, 'POST', '/delegations', { from: from.id, toApplication: 'agent', grants })).id
+  }
   const entity = async (noun: string, name: string, on: string, end: (id: string) => Promise<void>) => {
     const id = await find(`/v1/zones/${zone}/${noun}`, name)
     return inZone(on, await mint(agent, { resource: identifier(zoneName, on) }), () => end(id))
@@ -238,6 +245,7 @@ export async function openGround(cluster: Cluster, rounds: number, zoneName = 'g
     peer,
     resource: shared,
     own,
+    offer,
     target: (kind, round) => targets[kind](round),
     close: () => upstream.stop(),
   }
