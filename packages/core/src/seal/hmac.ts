@@ -4,16 +4,29 @@ import { type Field, lengthPrefixed } from './length-prefixed.ts'
 
 /** HMAC-SHA-256 by the current key over the length-prefixed fields. */
 export function mac(ring: KeyRing, fields: readonly Field[]): Buffer {
-  return createHmac('sha256', ring.current.bytes).update(lengthPrefixed(fields)).digest()
+  return macBy(ring.current.bytes, fields)
+}
+
+/** A last field that is long is not copied to stand behind the others. */
+function macBy(key: Uint8Array, fields: readonly Field[]): Buffer {
+  const hmac = createHmac('sha256', key)
+  const last = fields.at(-1)
+  if (typeof last !== 'string' || last.length < 1_024) return hmac.update(lengthPrefixed(fields)).digest()
+  const length = Buffer.allocUnsafe(4)
+  length.writeUInt32BE(Buffer.byteLength(last))
+  return hmac
+    .update(lengthPrefixed(fields.slice(0, -1)))
+    .update(length)
+    .update(last, 'utf8')
+    .digest()
 }
 
 /** Whether the current key, or during a rotation the previous one, made this MAC. In constant time for MACs of the right length. */
 export function verifyMac(ring: KeyRing, fields: readonly Field[], given: Uint8Array): boolean {
-  const message = lengthPrefixed(fields)
   let good = false
   for (const key of [ring.current, ring.previous]) {
     if (key === null) continue
-    const expected = createHmac('sha256', key.bytes).update(message).digest()
+    const expected = macBy(key.bytes, fields)
     if (given.length === expected.length && timingSafeEqual(given, expected)) good = true
   }
   return good

@@ -4,7 +4,7 @@ import { MAX_GROUP_BYTES, MAX_GROUP_EVENTS } from '../evidence/evidence-payload.
 import { EvidenceUnavailable } from '../evidence-writer.ts'
 import type { StreamLogger } from '../stream-logger.ts'
 import { type LogCursor, type LogPage, readStretch } from './log-page.ts'
-import { encodeRecord, SEGMENT_HEADER, type SpoolRecord, segmentName } from './segment.ts'
+import { recordLength, SEGMENT_HEADER, type SpoolRecord, segmentName, writeRecord } from './segment.ts'
 import { createSegmentFile, openSegmentFile, SpareSegment, writeDurably } from './segment-file.ts'
 import type { Segment } from './spool-files.ts'
 
@@ -34,6 +34,8 @@ const RESERVE_BYTES = 256 * 1024
 const READ_BYTES = 1024 * 1024
 /** Of what was written last and not sent yet, so much is not read back from the volume. Characters. */
 const REMEMBERED = 4 * 1024 * 1024
+/** Who writes little needs no place held. */
+const SPARE_AFTER_BYTES = 128 * 1024
 /** More than what the frame and the first line of a group take. */
 const GROUP_OVERHEAD = 256
 
@@ -51,12 +53,15 @@ export class AppendLog {
   #storedBytes = 0
   /** Of the event that was refused last because there was no room. */
   #wanted = 0
+  #buffer = Buffer.alloc(0)
   #next: number
   /** Written last, oldest first, without a gap up to the last durable record. */
   #recent: SpoolRecord[] = []
   #recentLength = 0
   /** The open end of the last segment; undefined when the next append needs a new one. */
   #file: FileHandle | undefined
+  /** Whether a write makes the last segment longer on the volume. */
+  #grows = true
   #writing: Promise<void> | undefined
   #broken: Error | undefined
   #probe: NodeJS.Timeout | undefined
@@ -78,7 +83,6 @@ export class AppendLog {
     const last = this.#segments.at(-1)
     if (last && last.length < this.#options.segmentBytes) this.#file = await openSegmentFile(last.path)
     else await this.#openSegment()
-    this.#spare.prepare()
   }
 
   /** Number of the last durable event. */
@@ -129,8 +133,7 @@ export class AppendLog {
       try {
         const segment = await this.#writableSegment()
         const records = this.#sealed(entries)
-        const [only] = records
-        const bytes = only && records.length === 1 ? encodeRecord(only) : Buffer.concat(records.map(encodeRecord))
+        const bytes = this.#encoded(records)
         await this.#writeRecords(segment, bytes)
         this.#storedBytes += bytes.length
         segment.length += bytes.length
@@ -171,6 +174,17 @@ export class AppendLog {
     return records
   }
 
+  /** In a buffer that the next write uses again. */
+  #encoded(records: readonly SpoolRecord[]): Buffer {
+    const length = records.reduce((sum, record) => sum + recordLength(record), 0)
+    if (length > this.#buffer.length) this.#buffer = Buffer.allocUnsafeSlow(length * 2)
+    let end = 0
+    for (const record of records) end = writeRecord(this.#buffer, end, record)
+    const bytes = this.#buffer.subarray(0, end)
+    if (length > READ_BYTES) this.#buffer = Buffer.alloc(0) // one that is so large is not kept
+    return bytes
+  }
+
   async #writeRecords(segment: Segment, bytes: Buffer): Promise<void> {
     if (!this.#file) throw new Error('no segment is open')
     await writeDurably(this.#file, bytes, segment.length)
@@ -179,8 +193,10 @@ export class AppendLog {
 
   async #writableSegment(): Promise<Segment> {
     const last = this.#segments.at(-1)
-    if (this.#file && last && last.length < this.#options.segmentBytes) return last
-    return await this.#openSegment()
+    if (!this.#file || !last || last.length >= this.#options.segmentBytes) return await this.#openSegment()
+    if (this.#grows && this.#spare.isReady) return await this.#openSegment()
+    if (last.length > SPARE_AFTER_BYTES) this.#spare.prepare()
+    return last
   }
 
   async #openSegment(): Promise<Segment> {
@@ -188,8 +204,9 @@ export class AppendLog {
     const firstSeq = this.#next
     const path = join(this.#options.dir, segmentName(firstSeq))
     if (this.#segments.at(-1)?.firstSeq === firstSeq) this.#storedBytes -= this.#segments.pop()?.length ?? 0 // it holds nothing: begun anew
-    this.#file = (await this.#spare.take(path)) ?? (await createSegmentFile(path, this.#options.dir))
-    this.#spare.prepare()
+    const spare = await this.#spare.take(path)
+    this.#file = spare ?? (await createSegmentFile(path, this.#options.dir))
+    this.#grows = spare === undefined
     const segment = { firstSeq, path, length: SEGMENT_HEADER.length, lastSeq: firstSeq - 1 }
     this.#segments.push(segment)
     this.#storedBytes += segment.length

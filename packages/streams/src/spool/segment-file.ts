@@ -63,6 +63,10 @@ export class SpareSegment {
     this.#bytes = bytes
   }
 
+  get isReady(): boolean {
+    return this.#ready
+  }
+
   /** Begins to make it where there is none. */
   prepare(): void {
     if (this.#bytes >= SPARE_FROM_BYTES) this.#making ??= this.#make()

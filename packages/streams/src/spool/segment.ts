@@ -14,17 +14,28 @@ const BODY_HEAD = 10
 /** A group of events, or one that is larger than a group may be, fits. */
 export const MAX_RECORD_BYTES = 512 * 1024
 
-/** @throws RangeError for a record beyond 512 KiB. */
-export function encodeRecord({ first, count, payload }: SpoolRecord): Buffer {
-  const length = BODY_HEAD + Buffer.byteLength(payload)
+/** Bytes that a record takes in a segment. */
+export function recordLength({ payload }: SpoolRecord): number {
+  return FRAME + BODY_HEAD + Buffer.byteLength(payload)
+}
+
+/** Writes a record into `bytes` and returns where it ends. @throws RangeError for a record beyond 512 KiB. */
+export function writeRecord(bytes: Buffer, at: number, { first, count, payload }: SpoolRecord): number {
+  const end = at + FRAME + BODY_HEAD + bytes.write(payload, at + FRAME + BODY_HEAD)
+  const length = end - at - FRAME
   if (length > MAX_RECORD_BYTES || count < 1 || count > 0xffff) throw new RangeError('the record is too large for the spool')
-  const bytes = Buffer.allocUnsafe(FRAME + length)
-  bytes.writeUInt32BE(MARK * 2 ** 24 + length, 0)
-  bytes.writeUInt32BE(Math.floor(first / 2 ** 32), FRAME)
-  bytes.writeUInt32BE(first % 2 ** 32, FRAME + 4)
-  bytes.writeUInt16BE(count, FRAME + 8)
-  bytes.write(payload, FRAME + BODY_HEAD)
-  bytes.writeUInt32BE(crc32(bytes.subarray(FRAME)), 4)
+  bytes.writeUInt32BE(MARK * 2 ** 24 + length, at)
+  bytes.writeUInt32BE(Math.floor(first / 2 ** 32), at + FRAME)
+  bytes.writeUInt32BE(first % 2 ** 32, at + FRAME + 4)
+  bytes.writeUInt16BE(count, at + FRAME + 8)
+  bytes.writeUInt32BE(crc32(bytes.subarray(at + FRAME, end)), at + 4)
+  return end
+}
+
+/** A record as it stands in a segment. */
+export function encodeRecord(record: SpoolRecord): Buffer {
+  const bytes = Buffer.allocUnsafe(recordLength(record))
+  writeRecord(bytes, 0, record)
   return bytes
 }
 
