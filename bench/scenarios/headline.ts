@@ -27,7 +27,7 @@ export async function headline({ installation, zone, long, warm }: Bench): Promi
         name: 'mint of a single-use mandate, then the call with it, 16 connections',
         value: ran.perSecond,
         unit: 'pairs/s',
-        note: `${ran.pairs} pairs in ${long} s; wrk has a core's share of its own in the same two cores`,
+        note: `${ran.pairs} pairs in ${long} s, the generator on the same cores`,
         more: { mintP50: ms(ran.mint.p50), mintP99: ms(ran.mint.p99), callP50: ms(ran.call.p50), callP99: ms(ran.call.p99) },
       },
       { least: 3_700 },
