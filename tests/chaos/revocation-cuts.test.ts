@@ -49,3 +49,29 @@ describe('[P-059] [P-060] [P-176] every kind of revocation', () => {
     60_000,
   )
 })
+
+test('[P-037] a thousand new sessions and delegations: mandates that were out before keep working', async () => {
+  const kinds = ['mandate', 'mandate it was exchanged from', 'session above', 'delegation'] as const
+  const before = await Promise.all(kinds.map((kind) => ground.target(kind, 0)))
+  let left = 1_000
+  await Promise.all(
+    Array.from({ length: 16 }, async () => {
+      while (left > 0) {
+        left -= 1
+        await ground.offer()
+      }
+    }),
+  )
+  for (const { url } of cluster.gateways)
+    for (const { path, mandate } of before) expect(await callOnce(url, path, mandate)).toMatchObject({ status: 200 })
+}, 240_000)
+
+test('[P-055] every Gateway and STS publishes how long the revocations took to reach it', async () => {
+  for (const { metrics } of [...cluster.gateways, ...cluster.sts]) {
+    const text = await (await fetch(metrics)).text()
+    const value = (name: string) =>
+      Number(new RegExp(`^caracal_revocation_propagation_seconds_${name}(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(text)?.[1])
+    expect(value('count')).toBeGreaterThanOrEqual(KINDS.length - 1)
+    expect(value('sum')).toBeGreaterThan(0)
+  }
+})
