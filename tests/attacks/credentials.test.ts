@@ -30,7 +30,7 @@ beforeAll(async () => {
   zone = (await world.zone()).id
   await world.policy(zone, 'kind: Policy\nname: all\nrules:\n  - { id: all, allow: ["*"], on: ["*"], for: { any: true } }\n')
   gateway = await startGatewayBeside(world, keys)
-}, 60_000)
+}, 120_000)
 afterAll(async () => {
   await gateway?.stop()
   await world?.close()
@@ -95,11 +95,11 @@ describe('no credential, no call: the upstream hears nothing when the credential
       expect(found.text).not.toContain(SECRET)
       expect(seen).toEqual([])
     },
-    30_000,
+    120_000,
   )
 
   test('is there, it goes with the call [P-077]', async () => {
     expect((await callWith((zone) => world.provider(zone, bearer, SECRET, { hosts: [host] }))).code).toBe('ok')
     expect(seen).toEqual([`Bearer ${SECRET}`])
-  }, 30_000)
+  }, 120_000)
 })

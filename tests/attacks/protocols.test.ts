@@ -60,7 +60,7 @@ beforeAll(async () => {
   gateway = range.port('gateway')
   token = await range.mandate('echo')
   tokens = await Promise.all(services.map((_, at) => range.mandate(`u${at}`)))
-}, 90_000)
+}, 120_000)
 afterAll(async () => {
   await range?.stop()
   for (const { server } of services ?? []) server.close()
@@ -179,7 +179,7 @@ describe('one bad upstream of ten', () => {
       (status) => status === 200,
     )
     expect(new Set(await all(10, bad))).toEqual(new Set([200]))
-  }, 60_000)
+  }, 120_000)
 
   test.each<[string, string, (socket: Socket, attempt: number) => void, number, number]>([
     [
@@ -219,6 +219,6 @@ describe('one bad upstream of ten', () => {
         (one) => one === 200,
       )
     },
-    30_000,
+    120_000,
   )
 })

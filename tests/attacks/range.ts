@@ -141,7 +141,7 @@ export type Wire = {
 }
 
 /** A connection that says whatever it is told to. */
-export function open(port: number, bytes = '', patienceMs = 15_000): Wire {
+export function open(port: number, bytes = '', patienceMs = 60_000): Wire {
   let text = ''
   const socket = connect({ port, host: '127.0.0.1' }, () => socket.write(bytes, 'latin1'))
   socket.setTimeout(patienceMs, () => socket.destroy())
@@ -176,7 +176,7 @@ export function codeOf(answer: string): string | undefined {
 }
 
 /** Until it holds; fails with what was found last. */
-export async function until<T>(find: () => Promise<T> | T, holds: (found: T) => boolean, withinMs = 20_000): Promise<T> {
+export async function until<T>(find: () => Promise<T> | T, holds: (found: T) => boolean, withinMs = 40_000): Promise<T> {
   const deadline = performance.now() + withinMs
   for (;;) {
     const found = await find()

@@ -29,7 +29,7 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve))
   range = await startRange({ echo: { url: `http://127.0.0.1:${(upstream.address() as AddressInfo).port}` } })
   token = await range.mandate('echo')
-}, 90_000)
+}, 120_000)
 afterAll(async () => {
   await range?.stop()
   for (const socket of sockets) socket.destroy()
@@ -144,6 +144,6 @@ describe('no other listener reads a hidden request either', () => {
         for (const status of statuses(answer)) expect(status, name).toBeGreaterThanOrEqual(400)
       }
     },
-    60_000,
+    120_000,
   )
 })

@@ -34,7 +34,7 @@ beforeAll(async () => {
   })
   ruled = await range.mandate('ruled', { scope: 'use', ttl: '900' })
   plain = await range.mandate('plain', { ttl: '900' })
-}, 90_000)
+}, 120_000)
 afterAll(async () => {
   await range?.stop()
   upstream.close()
@@ -147,7 +147,7 @@ describe('every spelling of a protected path gets the same answer: no', () => {
       expect(seen.map(mostLenient)).not.toContain('/admin/secret')
       expect([...seen].sort()).toEqual(passed.sort())
     },
-    60_000,
+    120_000,
   )
 
   test.each([
@@ -180,4 +180,4 @@ test('where no operation is ruled a path is refused as malformed or goes out byt
   expect(new Set(found)).toEqual(new Set([200, 400]))
   const passed = targets.filter((_, at) => found[at] === 200).map((target) => target.slice('/r/plain'.length))
   expect([...seen].sort()).toEqual(passed.sort())
-}, 90_000)
+}, 120_000)
