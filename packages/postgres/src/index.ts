@@ -17,6 +17,7 @@ export {
 } from './ledger-block.ts'
 export * from './ledger-checkpoints.ts'
 export * from './ledger-log.ts'
+export { misfiledBlocks } from './ledger-misfiled.ts'
 export * from './ledger-search.ts'
 export { searchedValue } from './ledger-terms.ts'
 export * from './migrate-up.ts'

@@ -79,12 +79,30 @@ function draftBlock(zone: ZoneId, bucket: number, entries: readonly NewLogEntry[
   const raw = Buffer.from(`\0${entries.map(({ text }) => text).join('\0')}`)
   const starts = startsOf(raw)
   if (starts.length !== entries.length) throw new Error('the text of an event has a NUL')
+  const { eventMarks, otherMarks, keys, farIds, ...found } = findableBy(
+    zone,
+    bucket,
+    entries.map(({ event }) => event),
+  )
+  const marks = { eventIds: encodeMarks(eventMarks), otherIds: encodeMarks([...otherMarks]) }
+  return { entries, raw, starts, ...compress(raw), bucket, ...found, ...marks, keys: [...keys], farIds: [...farIds] }
+}
+
+/** What a block of events is found by; every column but its text and its place follows from this. */
+export type Findable = Pick<BlockDraft, 'fromTime' | 'toTime' | 'idsFrom' | 'idsTo'> & {
+  readonly eventMarks: readonly number[]
+  readonly otherMarks: ReadonlySet<number>
+  readonly keys: ReadonlySet<bigint>
+  readonly farIds: ReadonlySet<bigint>
+}
+
+export function findableBy(zone: ZoneId, bucket: number, events: readonly Event[]): Findable {
   let fromTime = '\uffff'
   let toTime = ''
   let idsFrom = Number.POSITIVE_INFINITY
   let idsTo = 0
   const eventMarks: number[] = []
-  for (const { event } of entries) {
+  for (const event of events) {
     const millis = millisOfId(event.id)
     if (millis < idsFrom) idsFrom = millis
     if (millis > idsTo) idsTo = millis
@@ -97,9 +115,9 @@ function draftBlock(zone: ZoneId, bucket: number, entries: readonly NewLogEntry[
   const farIds = new Set<bigint>()
   const otherMarks = new Set<number>()
   for (const field of WORD_FIELDS)
-    for (const value of valuesOf(entries, SEARCHED[field])) keys.add(termKey(zone, field, searchedValue(value)))
+    for (const value of valuesOf(events, SEARCHED[field])) keys.add(termKey(zone, field, searchedValue(value)))
   for (const field of ID_FIELDS) {
-    for (const value of valuesOf(entries, SEARCHED[field])) {
+    for (const value of valuesOf(events, SEARCHED[field])) {
       const id = searchedValue(value)
       if (!isTypeId(id)) {
         keys.add(termKey(zone, field, id))
@@ -115,28 +133,14 @@ function draftBlock(zone: ZoneId, bucket: number, entries: readonly NewLogEntry[
       otherMarks.add(markOfId(id))
     }
   }
-  return {
-    entries,
-    raw,
-    starts,
-    ...compress(raw),
-    fromTime,
-    toTime,
-    bucket,
-    idsFrom,
-    idsTo,
-    eventIds: encodeMarks(eventMarks),
-    otherIds: encodeMarks([...otherMarks]),
-    keys: [...keys],
-    farIds: [...farIds],
-  }
+  return { fromTime, toTime, idsFrom, idsTo, eventMarks, otherMarks, keys, farIds }
 }
 
 /** The different values of a field. Neighbours are mostly alike. */
-function valuesOf(entries: readonly NewLogEntry[], read: (event: Event) => unknown): ReadonlySet<unknown> {
+function valuesOf(events: readonly Event[], read: (event: Event) => unknown): ReadonlySet<unknown> {
   const values = new Set<unknown>()
   let before: unknown
-  for (const { event } of entries) {
+  for (const event of events) {
     const value = read(event)
     if (value === undefined || value === null || value === before) continue
     before = value

@@ -46,8 +46,11 @@ export function encodeMarks(marks: readonly number[]): Buffer {
   return bytes
 }
 
-export function hasMark(marks: Uint8Array, mark: number): boolean {
+export function decodeMarks(marks: Uint8Array): readonly number[] {
   const view = new DataView(marks.buffer, marks.byteOffset, marks.byteLength)
-  for (let at = 0; at + 4 <= marks.length; at += 4) if (view.getUint32(at) === mark) return true
-  return false
+  return Array.from({ length: Math.floor(marks.length / 4) }, (_, i) => view.getUint32(i * 4))
+}
+
+export function hasMark(marks: Uint8Array, mark: number): boolean {
+  return decodeMarks(marks).includes(mark)
 }

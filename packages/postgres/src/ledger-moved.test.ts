@@ -9,6 +9,7 @@ import { expect, test } from 'vitest'
 import { openEmpty } from './both-databases.ts'
 import type { Database } from './database.ts'
 import { knownTexts } from './ledger-log.ts'
+import { misfiledBlocks } from './ledger-misfiled.ts'
 import { type EventFilter, findEntry, readEntries, searchEntries } from './ledger-search.ts'
 import { migrateUp } from './migrate-up.ts'
 import { MIGRATIONS_DIR } from './migration-files.ts'
@@ -100,6 +101,7 @@ test.each(['embedded', 'server'] as const)(
         ).toEqual(events.filter(matches).map(({ id }) => id))
       }
       for (const i of [0, 50, 299]) expect(await findEntry(db, zone, events[i]?.id ?? 'evt_')).toMatchObject({ seq: i, event: texts[i] })
+      expect(await misfiledBlocks(db, zone, 0, 10_000)).toEqual([])
       const ids = events.map(({ id }) => id)
       expect(await knownTexts(db, zone, ids)).toEqual(new Map(ids.map((id, i) => [id, texts[i]])))
     }

@@ -58,7 +58,7 @@ describe('[P-140] probes', () => {
     missing = undefined
     await probes.refresh()
     expect(probes.ready().ready).toBe(true)
-    expect(probes.health()).toMatchObject({ status: 'degraded', checks: { streams_writes: 'ok', streams_memory: 'starting' } })
+    expect(probes.health()).toMatchObject({ status: 'degraded', checks: { streams_writes: 'ok', streams_memory: 'failing' } })
     probes.close()
   })
 

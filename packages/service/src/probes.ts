@@ -82,7 +82,8 @@ export function createProbes(options: {
       if (works) options.logger.info(fields, 'check passes')
       else options.logger.warn(fields, 'check fails')
     }
-    states.set(check.name, { ok: works, proven: before?.proven === true || works, missing })
+    // Nothing waits for a warning: it fails from the first time on that it is asked.
+    states.set(check.name, { ok: works, proven: before?.proven === true || works || check.kind === 'warning', missing })
   }
   const refresh = (): Promise<void> => {
     // One round at a time: a slow dependency must not pile up questions.

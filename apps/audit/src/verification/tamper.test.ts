@@ -117,6 +117,18 @@ const DEEDS: readonly {
     exported: 'no export',
   },
   {
+    name: 'hides events from searches',
+    statements: ['UPDATE log_blocks SET terms = terms[2:] WHERE first_seq = 0'],
+    found: /the block of entry 0 is not found by what its events say/,
+    exported: 'no export',
+  },
+  {
+    name: 'lets an event in again under its id',
+    statements: ['UPDATE log_blocks SET event_ids = set_byte(event_ids, 4, get_byte(event_ids, 4) # 1) WHERE first_seq = 0'],
+    found: /the block of entry 0 is not found by what its events say/,
+    exported: 'no export',
+  },
+  {
     name: 'swaps two events',
     statements: [rewriting((texts) => texts.with(5, texts[6] ?? '').with(6, texts[5] ?? ''))],
     found: /entry 5 is not the one in the tree/,

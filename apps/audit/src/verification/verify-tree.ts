@@ -1,6 +1,6 @@
 import type { ZoneId } from '@caracal/core'
 import { faultyTiles, TILE_WIDTH } from '@caracal/ledger'
-import { findLogHead, type Queryable } from '@caracal/postgres'
+import { BlockBroken, findLogHead, misfiledBlocks, type Queryable } from '@caracal/postgres'
 import { storedTree, TileMissing } from '../stored-tree.ts'
 import { verifyEntries } from './verify-head.ts'
 
@@ -8,7 +8,8 @@ import { verifyEntries } from './verify-head.ts'
 export type Step = { readonly problems: readonly string[]; readonly done: number; readonly of: number }
 
 /**
- * A pass over a whole log, one tile a step: every entry against its leaf hash and the tree, and every level of the tree against the one
+ * A pass over a whole log, one tile a step: every entry against its leaf hash in the tree, every block against what
+ * it is found by, and every level of the tree against the one
  * below. Whether the root on top is the signed one is the head's check. The caller sets the pace; nothing is changed.
  */
 export async function* verifyTree(db: Queryable, zone: ZoneId): AsyncGenerator<Step> {
@@ -18,7 +19,8 @@ export async function* verifyTree(db: Queryable, zone: ZoneId): AsyncGenerator<S
   const of = tiles + 1
   for (let tile = 0; tile < tiles; tile += 1) {
     const from = tile * TILE_WIDTH
-    const problems = await verifyEntries(db, zone, from, Math.min(from + TILE_WIDTH, size))
+    const to = Math.min(from + TILE_WIDTH, size)
+    const problems = [...(await verifyEntries(db, zone, from, to)), ...(await verifyFiling(db, zone, from, to))]
     yield { problems, done: tile + 1, of }
   }
   try {
@@ -30,4 +32,14 @@ export async function* verifyTree(db: Queryable, zone: ZoneId): AsyncGenerator<S
     yield { problems: [error.message], done: tiles, of }
   }
   yield { problems: [], done: of, of }
+}
+
+/** Whether the blocks that begin in [from, to) are found by what their events say. */
+async function verifyFiling(db: Queryable, zone: ZoneId, from: number, to: number): Promise<readonly string[]> {
+  try {
+    return (await misfiledBlocks(db, zone, from, to)).map((seq) => `the block of entry ${seq} is not found by what its events say`)
+  } catch (error) {
+    if (!(error instanceof BlockBroken)) throw error
+    return [error.message]
+  }
 }
