@@ -95,7 +95,9 @@ export async function outboxDuring({ database }: ApiForTest, work: () => Promise
 
 /** The events among messages. */
 export function eventsOf(messages: readonly Message[]): readonly Event[] {
-  return messages.filter(({ stream }) => stream === 'caracal.audit.events').map(({ payload }) => JSON.parse(JSON.parse(payload).event))
+  const payloads = messages.filter(({ stream }) => stream === 'caracal.audit.events').map(({ payload }) => payload)
+  // A line of producer and MAC, then a line for each event.
+  return payloads.flatMap((payload) => payload.trimEnd().split('\n').slice(1)).map((text) => JSON.parse(text))
 }
 
 /** A zone with an application, an open provider, a ruled resource and a policy: no secret, so no STS is needed. */

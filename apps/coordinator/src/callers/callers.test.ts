@@ -171,7 +171,7 @@ it('a refused mandate is evidence of the zone it was shown to, counted by source
     consumer: 'test',
     batch: 500,
     handle: async (messages) => {
-      events.push(...messages.map((message) => JSON.parse(JSON.parse(message.payload).event)))
+      events.push(...messages.flatMap(({ payload }) => payload.trimEnd().split('\n').slice(1)).map((text) => JSON.parse(text)))
       return messages.map(() => 'done' as const)
     },
   })
