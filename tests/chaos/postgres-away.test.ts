@@ -21,6 +21,9 @@ test.each([
     const load = startLoad(stage)
     await load.firstGoodCall(performance.now())
     const held = await load.hold()
+    const revoked = await load.hold()
+    // Answered a moment before: nobody can read it in Postgres any more, and it bites all the same.
+    expect(await load.revoke(revoked)).toBe(200)
     const gap = await takeAway(load, { leave, back }, async () => {
       const away = performance.now()
       await untilTried(load, away, 'revocation', 3)

@@ -86,6 +86,7 @@ export async function startApi(config: ApiConfiguration, shared: ApiShared = {})
 
     const desk: ApiDesk = {
       database,
+      streams,
       sealing: sealingBySts(sts),
       cursors: createCursors(config.GATEWAY_STS_HMAC_KEY.current.bytes),
       evidence: outboxEvidence({ service: 'api', keys: config.AUDIT_HMAC_KEY, clock: now }),

@@ -2,12 +2,13 @@ import type { Clock, ZoneId } from '@caracal/core'
 import type { ReplicaState, RevocationView } from '@caracal/enforcement'
 import type { Database, OutboxMessage } from '@caracal/postgres'
 import type { Cursors } from '@caracal/service'
-import type { EventDraft } from '@caracal/streams'
+import type { EventDraft, Streams } from '@caracal/streams'
 import type { SessionLimits } from './sessions/limits.ts'
 
 /** What the routes work with. */
 export type CoordinatorDesk = {
   readonly database: Database
+  readonly streams: Pick<Streams, 'driver' | 'publish'>
   readonly cursors: Cursors
   readonly clock: Clock
   /** Applications, resources and policy of every zone. */

@@ -107,6 +107,7 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
     const verifier = mandateVerifier({ keyring: (zone) => state.zone(zone)?.keyring, refetch: keyRefetcher(configuration.load) })
     const desk: CoordinatorDesk = {
       database,
+      streams,
       cursors: createCursors(config.STREAMS_HMAC_KEY.current.bytes),
       clock,
       state,

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { StoreStanding, Streams } from '@caracal/streams'
 import type { Metrics } from './metrics.ts'
 import type { Check } from './probes.ts'
@@ -7,6 +8,8 @@ import { SteadyClock } from './steady-clock.ts'
 const SHORT = 0.75
 /** An answer serves every check of one round. Milliseconds. */
 const FRESH_MS = 500
+/** A store that hangs is waited for this long, and so well within the patience of a check. Milliseconds. */
+const PATIENCE_MS = 1_000
 
 /** One role's look at the store behind its streams, once a second, and the clock that it keeps steady. */
 export type StoreWatch = {
@@ -38,8 +41,17 @@ export function watchStore(streams: Pick<Streams, 'standing'>, clock = new Stead
     })
     return asking
   }
-  /** A store that does not answer is another check's matter: here what it said last still holds. */
-  const known = () => look().catch(() => last?.standing)
+  /** A store that does not answer, or not soon, is another check's matter: here what it said last still holds. */
+  const known = async (): Promise<StoreStanding | undefined> => {
+    const patience = new AbortController()
+    try {
+      return await Promise.race([look(), sleep(PATIENCE_MS, undefined, { signal: patience.signal }).then(() => last?.standing)])
+    } catch {
+      return last?.standing
+    } finally {
+      patience.abort()
+    }
+  }
 
   return {
     clock,

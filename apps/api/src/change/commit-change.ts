@@ -12,6 +12,7 @@ import type {
 } from '@caracal/core'
 import { answerReceipt, bumpConfigVersion, enqueue, type OutboxMessage, type Queryable } from '@caracal/postgres'
 import type { Answer, RouteRequest } from '@caracal/service'
+import { announceRevocations } from '@caracal/streams'
 import type { ApiDesk } from '../desk.ts'
 import { eventFrame } from './event-frame.ts'
 
@@ -53,12 +54,13 @@ const MOST_TRIES = 4
  * whole work and undoes it, so that it says exactly what would happen. One that has to give way to another is tried again.
  */
 export async function commitChange(
-  desk: Pick<ApiDesk, 'database' | 'evidence' | 'now'>,
+  desk: Pick<ApiDesk, 'database' | 'streams' | 'evidence' | 'now'>,
   request: ChangeRequest,
   work: (tx: Queryable, now: UnixMillis) => Promise<Result<Change>>,
   options: { readonly dryRun?: boolean } = {},
 ): Promise<Refusal | Answer> {
   for (let tries = 1; ; tries += 1) {
+    let revocations: readonly Revocation[] = []
     try {
       const answer = await desk.database.transaction(async (tx) => {
         const now = desk.now()
@@ -67,6 +69,7 @@ export async function commitChange(
         const change = done.value
         if (options.dryRun) throw new RolledBack(change.answer)
         await publish(tx, desk, request, change)
+        revocations = change.revocations ?? []
         const { idempotency } = request
         if (idempotency !== null) {
           const { status, headers } = change.answer
@@ -76,6 +79,7 @@ export async function commitChange(
         return change.answer
       })
       if (request.idempotency !== null) request.idempotency.settled = true
+      await announceRevocations(desk.streams, revocations)
       return answer
     } catch (error) {
       if (error instanceof RolledBack) return error.result

@@ -12,6 +12,7 @@ import type {
 } from '@caracal/core'
 import { answerReceipt, enqueue, type OutboxMessage, type Queryable } from '@caracal/postgres'
 import type { Answer, RouteRequest } from '@caracal/service'
+import { announceRevocations } from '@caracal/streams'
 import type { Caller } from '../callers/caller.ts'
 import type { CoordinatorDesk } from '../desk.ts'
 import { zoneOf } from '../routes/parameters.ts'
@@ -54,17 +55,19 @@ const MOST_TRIES = 4
  * afterwards or nothing; a refusal of `work` undoes what it wrote. Two changes that waited on each other crosswise are tried again.
  */
 export async function commitChange(
-  desk: Pick<CoordinatorDesk, 'database' | 'evidence' | 'clock'>,
+  desk: Pick<CoordinatorDesk, 'database' | 'streams' | 'evidence' | 'clock'>,
   act: Act,
   work: (tx: Queryable, now: UnixMillis) => Promise<Result<Change>>,
 ): Promise<Refusal | Answer> {
   for (let tries = 1; ; tries += 1) {
+    let revocations: readonly Revocation[] = []
     try {
       const answer = await desk.database.transaction(async (tx) => {
         const now = desk.clock()
         const done = await work(tx, now)
         if (!done.ok) throw new RolledBack(done)
         await enqueue(tx, messagesOf(desk, act, done.value))
+        revocations = done.value.revocations
         const claim = act.request?.idempotency
         if (claim) {
           const { status, headers, body } = done.value.answer
@@ -73,6 +76,7 @@ export async function commitChange(
         return done.value.answer
       })
       if (act.request?.idempotency) act.request.idempotency.settled = true
+      await announceRevocations(desk.streams, revocations)
       return answer
     } catch (error) {
       if (error instanceof RolledBack) return error.refusal

@@ -106,7 +106,7 @@ describe('[P-043] leases', () => {
     await world.call('POST', zone.path(`/sessions/${kept.id}/heartbeat`), token, { generation: 1, lease: 60 })
     world.clock.now += 10_000
     const evidence = outboxEvidence({ service: 'coordinator', keys: keyRing(randomBytes(32)) })
-    const desk = { database: world.database, clock: () => world.clock.now, evidence }
+    const desk = { database: world.database, streams: world.streams, clock: () => world.clock.now, evidence }
     await Promise.all([sweepOnce(desk), sweepOnce(desk)])
     const state = async (session: Session) => (await world.call('GET', zone.path(`/sessions/${session.id}`), COORDINATOR_TOKEN)).body.state
     expect([await state(dead), await state(below), await state(kept)]).toEqual(['ended', 'ended', 'active'])

@@ -16,7 +16,7 @@ const BATCH = 200
 const NOBODY = { application: null, within: null, by: 'coordinator', actor: {} } as const
 
 /** Marks one batch of sessions ended whose time or lease is over, each in its own transaction. Returns how many. */
-export async function sweepOnce(desk: Pick<CoordinatorDesk, 'database' | 'evidence' | 'clock'>): Promise<number> {
+export async function sweepOnce(desk: Pick<CoordinatorDesk, 'database' | 'streams' | 'evidence' | 'clock'>): Promise<number> {
   let swept = 0
   for (const { zone, id } of await dueSessions(desk.database.query, desk.clock() - GRACE_MS, BATCH)) {
     await commitChange(desk, { zone, actor: null, request: null }, async (tx, now) => {
@@ -34,7 +34,7 @@ export async function sweepOnce(desk: Pick<CoordinatorDesk, 'database' | 'eviden
 
 /** Sweeps each `intervalMs`, one round at a time. Authority ends by time without it: it only tidies up and tells. */
 export function startSweeper(
-  desk: Pick<CoordinatorDesk, 'database' | 'evidence' | 'clock'>,
+  desk: Pick<CoordinatorDesk, 'database' | 'streams' | 'evidence' | 'clock'>,
   options: { readonly intervalMs: number; readonly logger: Logger; readonly onSwept: (sessions: number) => void },
 ): { readonly stop: () => Promise<void> } {
   let running: Promise<void> | null = null

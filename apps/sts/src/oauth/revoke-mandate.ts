@@ -2,7 +2,7 @@ import { newId, ok, type Result, type Revocation, refuse } from '@caracal/core'
 import type { RevocationView } from '@caracal/enforcement'
 import { type Database, enqueue, type OutboxMessage, revoke } from '@caracal/postgres'
 import { infrastructureReason } from '@caracal/service'
-import type { EventDraft } from '@caracal/streams'
+import { announceRevocations, type EventDraft, type Streams } from '@caracal/streams'
 import type { MintDesk } from '../mint/mint-desk.ts'
 import type { TokenCall } from '../mint/token-call.ts'
 import { presentedToken } from './presented-token.ts'
@@ -11,6 +11,7 @@ export type RevocationDesk = MintDesk & {
   /** Evidence in the transaction of the change it is about. */
   readonly evidenceIn: (draft: EventDraft) => OutboxMessage
   readonly database: Database
+  readonly streams: Pick<Streams, 'driver' | 'publish'>
   readonly view: Pick<RevocationView, 'apply'>
 }
 
@@ -59,5 +60,6 @@ export async function revokeMandate(desk: RevocationDesk, call: TokenCall): Prom
     return refuse(infrastructureReason(error) ?? 'store_unavailable')
   }
   desk.view.apply(message)
+  await announceRevocations(desk.streams, [message])
   return ok(undefined)
 }
