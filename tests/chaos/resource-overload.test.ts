@@ -11,7 +11,7 @@ import { metricOf } from './standing.ts'
 
 const QUIET = 'https://quiet.example/'
 /** Clients of the zone that floods: each sends its next call as soon as the last one is answered. */
-const FLOOD = 200
+const FLOOD = 120
 
 let stage: Stage
 let quiet: { readonly upstream: Upstream; readonly basic: string }
@@ -105,7 +105,7 @@ describe('[P-169] more than a Gateway can carry', () => {
     await expect.poll(() => flood.filter(({ outcome }) => outcome === 'overloaded').length).toBeGreaterThan(100)
 
     const beside: Answer[] = []
-    for (let at = 0; at < 40; at += 1) {
+    for (let at = 0; at < 25; at += 1) {
       beside.push(await call(`/r/quiet/${at}`, calm))
       await sleep(50)
     }

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { KeyRing } from '@caracal/core'
 import { type Database, isReadOnly, openDatabase, schemaCompatibility } from '@caracal/postgres'
 import { openStreams, type Streams } from '@caracal/streams'
@@ -5,6 +6,9 @@ import { ConfigurationError, type Mode } from './configuration/define-configurat
 import type { StopHook } from './graceful-stop.ts'
 import type { Logger } from './logger.ts'
 import type { Check } from './probes.ts'
+
+/** How long a look at a store may take; well within the patience of a check. Milliseconds. */
+const PATIENCE_MS = 1_000
 
 /** Takes what has to be closed when the role stops; later hooks run first. */
 export type OnStop = (name: string, stop: StopHook['stop']) => void
@@ -59,11 +63,20 @@ function openOwn(config: Parameters<typeof ownStreams>[0], database: Database | 
  */
 export function writesCheck(database: Database): Check {
   let readOnly = false
+  let asking: Promise<void> | undefined
+  const ask = async () => {
+    readOnly = await isReadOnly(database.query).catch(() => readOnly)
+    asking = undefined
+  }
   return {
     name: 'postgres_writes',
     kind: 'safety',
     check: async () => {
-      readOnly = await isReadOnly(database.query).catch(() => readOnly)
+      // One question at a time, and no longer than a check may take: a server that hangs is not read-only.
+      asking ??= ask()
+      const patience = new AbortController()
+      await Promise.race([asking, sleep(PATIENCE_MS, undefined, { signal: patience.signal }).catch(() => undefined)])
+      patience.abort()
       return readOnly ? { missing: 'store_read_only' } : true
     },
   }
