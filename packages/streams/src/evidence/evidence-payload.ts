@@ -43,10 +43,14 @@ export function evidencePayload(keys: KeyRing, { producer, first, events }: Evid
   return `${header}\n${body}`
 }
 
-/** Checks who made every group of a message; what the events say is not looked at. Never throws. */
+/**
+ * Checks who made every group of a message; what the events say is not looked at. A message of version 1, which an outbox, a stream
+ * or a spool may still hold after an upgrade, is a group of one. Never throws.
+ */
 export function verifyEvidence(payload: string, keys: KeyRing): VerifiedEvidence {
   if (payload.length > MAX_MESSAGE_BYTES) return wrong('too_large')
   if (payload === '') return wrong('malformed_message')
+  if (isVersion1(payload)) return verifyVersion1(payload, keys)
   const groups: EvidenceGroup[] = []
   for (let at = 0; at < payload.length; ) {
     const headerEnd = payload.indexOf('\n', at)
@@ -72,6 +76,30 @@ export function verifyEvidence(payload: string, keys: KeyRing): VerifiedEvidence
     at = end
   }
   return { ok: true, value: groups }
+}
+
+/** Version 1 is one JSON object; the name of a producer has no brace. Such a message stands alone and is never among groups. */
+export function isVersion1(payload: string): boolean {
+  return payload.startsWith('{')
+}
+
+/** Version 1: one event, its text inside JSON, its MAC over key id, producer, number and text. Nobody writes it any more. */
+function verifyVersion1(payload: string, keys: KeyRing): VerifiedEvidence {
+  let message: unknown
+  try {
+    message = JSON.parse(payload)
+  } catch {
+    return wrong('malformed_message')
+  }
+  const { producer, seq, key, mac, event } = message as Record<string, unknown>
+  if (typeof producer !== 'string' || typeof key !== 'string' || typeof mac !== 'string' || typeof event !== 'string')
+    return wrong('malformed_message')
+  if (seq !== null && !(typeof seq === 'number' && Number.isSafeInteger(seq) && seq > 0)) return wrong('malformed_message')
+  if (findKey(keys, key) === null) return wrong('unknown_key')
+  const fields = ['caracal.evidence', key, producer, seq === null ? '' : String(seq), event]
+  if (!verifyMacText(keys, fields, mac)) return wrong('not_authentic')
+  if (Buffer.byteLength(event) > MAX_EVENT_BYTES) return wrong('too_large')
+  return { ok: true, value: [{ producer, first: seq, events: [event] }] }
 }
 
 function authenticated(fields: readonly string[], body: string): readonly string[] {

@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { EvidenceGroup, VerifiedEvidence } from '../evidence/evidence-payload.ts'
+import { type EvidenceGroup, isVersion1, type VerifiedEvidence } from '../evidence/evidence-payload.ts'
 import type { StreamLogger } from '../stream-logger.ts'
 import type { Streams } from '../streams.ts'
 import { AppendLog } from './append-log.ts'
@@ -8,6 +8,7 @@ import { lockDirectory } from './directory-lock.ts'
 import { Drain } from './drain.ts'
 import type { SpoolRecord } from './segment.ts'
 import { producerOf, recoverSegments } from './spool-files.ts'
+import { upgradeSegments } from './upgrade.ts'
 
 export type SpoolOptions = {
   /** On the replay volume; made when it is missing. */
@@ -72,6 +73,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const unlock = await lockDirectory(dir)
   try {
     const producer = await producerOf(dir, role)
+    await upgradeSegments({ dir, producer, logger, seal: options.seal, open: options.open })
     const segments = await recoverSegments(dir, logger)
     /** When events became durable, one entry a second at most, as long as they are not sent. */
     const made: { upTo: number; readonly at: number }[] = segments.map(({ lastSeq }) => ({ upTo: lastSeq, at: performance.now() }))
@@ -103,6 +105,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     }
 
     function isWhole({ first, count, payload }: SpoolRecord): boolean {
+      if (isVersion1(payload)) return false // it would make a message of its neighbours that nobody can read
       const opened = options.open(payload)
       if (!opened.ok || opened.value.length !== 1) return false
       return opened.value.every((group) => group.first === first && group.events.length === count)
