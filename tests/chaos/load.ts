@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent, request } from 'undici'
 import { RESOURCE, type Stage } from './stage.ts'
@@ -71,6 +72,8 @@ export function startLoad(stage: Stage, options: LoadOptions = {}): Load {
   const told: Told = { mandates: [], calls: [], sessions: [], revoked: [], gaveUp: [] }
   const stopping = new AbortController()
   let made = 0
+  // Every call of every load has a path of its own.
+  const own = randomBytes(4).toString('hex')
 
   const attempt = async (
     what: Attempt['what'],
@@ -112,7 +115,7 @@ export function startLoad(stage: Stage, options: LoadOptions = {}): Load {
   }
 
   const call = async (token: string): Promise<string> => {
-    const path = `/items/${++made}`
+    const path = `/items/${own}-${++made}`
     const { status, body } = await attempt('call', `${services.urls.gateway}/r/chaos${path}`, {
       method: 'GET',
       headers: { authorization: `Bearer ${token}` },

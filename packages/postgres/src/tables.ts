@@ -233,6 +233,14 @@ export type OutboxTable = {
   created_at: DefaultedTimestamp
 }
 
+export type OutboxUnconfirmedTable = {
+  digest: Uint8Array
+  stream: StreamName
+  aggregate: string
+  payload: string
+  sent_at: DefaultedTimestamp
+}
+
 export type LogHeadsTable = { zone: ZoneId; size: Defaulted<number>; root: Uint8Array; frontier: Uint8Array; updated_at: Timestamp }
 
 export type LogBlocksTable = {
@@ -283,6 +291,7 @@ export type Tables = StreamTables & {
   admin_tokens: AdminTokensTable
   idempotency_receipts: IdempotencyReceiptsTable
   outbox: OutboxTable
+  outbox_unconfirmed: OutboxUnconfirmedTable
   log_heads: LogHeadsTable
   log_blocks: LogBlocksTable
   log_tiles: LogTilesTable

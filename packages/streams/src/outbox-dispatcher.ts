@@ -1,6 +1,7 @@
 import { type BroadcastStream, STREAMS, type StreamName, type WorkStream } from '@caracal/core'
-import { type Database, OUTBOX_CHANNEL } from '@caracal/postgres'
+import { type Database, keepUnconfirmed, OUTBOX_CHANNEL } from '@caracal/postgres'
 import { sql } from 'kysely'
+import { resendUnconfirmed } from './outbox-resend.ts'
 import { backoff, pause } from './pause.ts'
 import type { StreamLogger } from './stream-logger.ts'
 import type { Streams } from './streams.ts'
@@ -20,6 +21,8 @@ export type OutboxTiming = {
   readonly leaseMs: number
   readonly firstRetryMs: number
   readonly mostRetryMs: number
+  /** What the stream took and nobody confirmed is looked for after this long. */
+  readonly resendMs: number
   /** Longest time between two looks, also without a notification. */
   readonly lookMs: number
 }
@@ -42,7 +45,7 @@ type Failed = {
 const BATCH = 500
 /** One claim at a time, so that no two dispatchers hold rows of one aggregate. "caracalO" as a 64-bit number. */
 const CLAIM_LOCK = (0x63617261n * 2n ** 32n + 0x63616c4fn).toString()
-const TIMING: OutboxTiming = { leaseMs: 30_000, firstRetryMs: 100, mostRetryMs: 60_000, lookMs: 1_000 }
+const TIMING: OutboxTiming = { leaseMs: 30_000, firstRetryMs: 100, mostRetryMs: 60_000, resendMs: 30_000, lookMs: 1_000 }
 
 /**
  * Publishes what transactions left in the outbox: in order per stream and aggregate, pipelined, at least once, for ever. Only
@@ -54,6 +57,7 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
   const stopping = new AbortController()
   const { signal } = stopping
   let notified = false
+  let resendAt = performance.now() + timing.resendMs
   let wake: () => void = () => {}
 
   function notice(): void {
@@ -98,8 +102,15 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
     return rows.map((row) => ({ row, error, pauseMs }))
   }
 
+  /** A stream store beside Postgres may lose what it took: work is kept until it is confirmed. */
   async function finish(rows: readonly Row[]): Promise<void> {
-    if (rows.length > 0) await sql`DELETE FROM outbox WHERE id = ANY (${rows.map((row) => row.id)}::bigint[])`.execute(database.query)
+    const kept = streams.driver === 'postgres' ? [] : rows.filter((row) => kindOf(row) === 'work')
+    const gone = rows.filter((row) => !kept.includes(row)).map((row) => row.id)
+    await keepUnconfirmed(
+      database.query,
+      kept.map((row) => row.id),
+    )
+    if (gone.length > 0) await sql`DELETE FROM outbox WHERE id = ANY (${gone}::bigint[])`.execute(database.query)
   }
 
   async function postpone(failed: readonly Failed[], storeIsAway: boolean): Promise<void> {
@@ -158,6 +169,7 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
         notified = false
         while (!signal.aborted && (await round())) {}
         failures = 0
+        await resend()
         if (!notified) await idle()
       } catch (error) {
         if (failures === 0) logger.warn({ err: error, producer }, 'the outbox cannot be read; trying again')
@@ -165,6 +177,14 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
         failures += 1
       }
     }
+  }
+
+  /** Looked for a few times in that long. */
+  async function resend(): Promise<void> {
+    const now = performance.now()
+    if (streams.driver === 'postgres' || now < resendAt) return
+    resendAt = now + timing.resendMs / 4
+    await resendUnconfirmed({ database, streams, logger, producer, resendMs: timing.resendMs })
   }
 
   function idle(): Promise<void> {

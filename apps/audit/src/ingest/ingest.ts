@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock, KeyRing, UnixMillis, ZoneId } from '@caracal/core'
-import { type Database, isDatabaseOutage } from '@caracal/postgres'
+import { confirmMessages, type Database, isDatabaseOutage } from '@caracal/postgres'
 import { infrastructureReason, type Logger } from '@caracal/service'
 import { type Streams, type Subscription, verifyEvidence, type WorkMessage, type WorkOutcome } from '@caracal/streams'
 import type { ZoneLogs } from '../keys/zone-logs.ts'
@@ -69,6 +69,8 @@ export async function ingestBatch(ingest: Ingest, messages: readonly WorkMessage
   const outcomes: WorkOutcome[] = messages.map(() => 'done')
   const zones = new Map<ZoneId, Placed[]>()
   const settled: EvidenceOrigin[] = []
+  /** Messages without a number: the outbox keeps them until they are confirmed. */
+  const fromOutbox: number[] = []
   const setAside = (at: number, reason: string, from?: EvidenceOrigin) => {
     // An event that has to come again comes with its whole message.
     if (outcomes[at] === 'done') outcomes[at] = { quarantine: reason }
@@ -103,6 +105,7 @@ export async function ingestBatch(ingest: Ingest, messages: readonly WorkMessage
       setAside(at, verified.problem)
       continue
     }
+    if (verified.value.some(({ first }) => first === null)) fromOutbox.push(at)
     for (const { producer, first, events } of verified.value) {
       for (const [i, text] of events.entries()) take({ producer, seq: first === null ? null : first + i }, text, at)
     }
@@ -152,6 +155,10 @@ export async function ingestBatch(ingest: Ingest, messages: readonly WorkMessage
     else known.push(seq)
   }
   if (seqs.size > 0) await ingest.producers.held(seqs)
+  await confirmMessages(
+    ingest.database.query,
+    fromOutbox.filter((at) => outcomes[at] !== 'retry').map((at) => messages[at]?.payload ?? ''),
+  )
   stop()
   return outcomes
 }
