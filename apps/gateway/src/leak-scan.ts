@@ -91,8 +91,11 @@ export class LeakScan {
 /** Length of the longest end of `text` that is the beginning of a needle. */
 function longestBeginning(text: Buffer, needles: readonly Buffer[]): number {
   let longest = 0
-  for (const needle of needles)
-    for (let length = Math.min(needle.length - 1, text.length); length > longest; length--)
-      if (text.compare(needle, 0, length, text.length - length) === 0) longest = length
+  for (const needle of needles) {
+    const from = Math.max(0, text.length - needle.length + 1)
+    // Hardly any end of a text has even the first byte of a credential in it.
+    for (let at = text.indexOf(needle[0] ?? 0, from); at !== -1 && text.length - at > longest; at = text.indexOf(needle[0] ?? 0, at + 1))
+      if (text.compare(needle, 0, text.length - at, at) === 0) longest = text.length - at
+  }
   return longest
 }

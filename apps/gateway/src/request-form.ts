@@ -11,6 +11,8 @@ export const FORWARDED_METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
 /** RFC 9110 §7.2: a name, an IPv4 or a bracketed IPv6 address with an optional port; or nothing. */
 const HOST = /^(?:(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?)$/
 
+const GRPC = /^application\/grpc(?:\+|;|$)/i
+
 /**
  * Refuses what is never forwarded: TRACE and CONNECT (P-070), protocols that are not spoken yet (P-072), and a request
  * without exactly one Host. `Upgrade: h2c` is an offer that a server may ignore (RFC 9110 §7.8), and clients make it by
@@ -21,18 +23,30 @@ export function checkForm(request: IncomingMessage): Result<null, FormRefusal> {
   if (request.rawHeaders.length > 2 * MAX_HEADER_FIELDS) return refuse('headers_too_large', `at most ${MAX_HEADER_FIELDS} fields`)
   if (request.httpVersion !== '1.1' && request.httpVersion !== '1.0') return refuse('invalid_request', 'the request is not HTTP/1.1')
   if (method === 'TRACE' || method === 'CONNECT' || method === 'TRACK') return refuse('method_not_allowed')
-  const upgrades = (headers.upgrade ?? '').split(',').map((name) => name.trim().toLowerCase())
-  if (upgrades.some((name) => name !== '' && name !== 'h2c'))
+  if (headers.upgrade !== undefined && !isIgnoredUpgrade(headers.upgrade))
     return refuse('not_implemented', 'upgrades such as WebSocket are not supported')
-  if (/^application\/grpc(?:\+|;|$)/i.test(headers['content-type'] ?? '')) return refuse('not_implemented', 'gRPC is not supported')
+  if (headers['content-type'] !== undefined && GRPC.test(headers['content-type'])) return refuse('not_implemented', 'gRPC is not supported')
   if (headers.trailer !== undefined) return refuse('not_implemented', 'trailers of requests are not supported')
-  const hosts = request.rawHeaders.filter((text, at) => at % 2 === 0 && text.toLowerCase() === 'host').length
+  const hosts = countOf(request.rawHeaders, 'host')
   if (hosts > 1 || (hosts === 0 && request.httpVersion !== '1.0')) return refuse('invalid_request', 'exactly one Host is required')
   if (!HOST.test(headers.host ?? '')) return refuse('invalid_request', 'Host is not a host')
   const coding = headers['transfer-encoding']
   if (coding !== undefined && coding.trim().toLowerCase() !== 'chunked')
     return refuse('not_implemented', 'the transfer coding is not supported')
   return ok(null)
+}
+
+function isIgnoredUpgrade(upgrade: string): boolean {
+  return upgrade.split(',').every((name) => ['', 'h2c'].includes(name.trim().toLowerCase()))
+}
+
+function countOf(rawHeaders: readonly string[], name: string): number {
+  let found = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const given = rawHeaders[at] ?? ''
+    if (given.length === name.length && given.toLowerCase() === name) found += 1
+  }
+  return found
 }
 
 /** A body that says itself that it is too large is refused before any work (P-067). */

@@ -35,7 +35,7 @@ export function createSourceOf(trusted: readonly string[]): (request: Pick<Incom
 
 /** What shares one limit: an IPv4 address, or the /64 that one IPv6 host can use as it likes. */
 export function sourceGroup(source: string): string {
-  if (isIP(source) !== 6) return source
+  if (!source.includes(':') || isIP(source) !== 6) return source
   const [head = '', tail] = source.split('%')[0]?.split('::') ?? []
   const before = head === '' ? [] : head.split(':')
   const after = tail === undefined || tail === '' ? [] : tail.split(':')
@@ -48,6 +48,7 @@ export function sourceGroup(source: string): string {
 
 /** A dual-stack listener sees IPv4 peers as mapped addresses. */
 function plain(address: string): string {
-  const mapped = address.startsWith('::ffff:') ? address.slice(7) : ''
+  if (!address.startsWith('::ffff:')) return address
+  const mapped = address.slice('::ffff:'.length)
   return isIP(mapped) === 4 ? mapped : address
 }
