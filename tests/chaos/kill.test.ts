@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { expectNothingLost } from './ledger.ts'
-import { startLoad } from './load.ts'
+import { underLoad } from './load.ts'
+import { expectRevocationsBite } from './outage.ts'
 import { type Stage, startStage } from './stage.ts'
 
 /** In turn, three times: every process there is. */
@@ -23,16 +24,14 @@ async function killAndRestart(victim: (typeof VICTIMS)[number]): Promise<void> {
 }
 
 test('[P-094] kill -9 of any process at any instant under load, 20 times: no call was forwarded and no mandate issued without its event; the ledger verifies', async () => {
-  const load = startLoad(stage)
-  await load.firstGoodCall(performance.now())
-  for (let kill = 0; kill < KILLS; kill++) {
-    const victim = VICTIMS[kill % VICTIMS.length] ?? 'gateway'
-    await sleep(Math.random() * 1_500)
-    await killAndRestart(victim)
-    await load.firstGoodCall(performance.now())
-  }
-  await load.stop()
+  const load = await underLoad(stage, async (running) => {
+    for (let kill = 0; kill < KILLS; kill++) {
+      await sleep(Math.random() * 1_500)
+      await killAndRestart(VICTIMS[kill % VICTIMS.length] ?? 'gateway')
+      await running.firstGoodCall(performance.now())
+    }
+  })
+  expectRevocationsBite(load)
   const { effects } = await expectNothingLost(stage, load)
   expect(effects).toBeGreaterThan(1_000)
-  process.stderr.write(`${JSON.stringify(load.tally())}\n`)
 })

@@ -63,6 +63,18 @@ const TRIES = 12
 /** After a revocation was answered its mandate is tried this much later, milliseconds. */
 const TRIED_AFTER = [0, 100, 1_000, 6_000, 10_000]
 
+/** Does `work` while a load runs that has begun to succeed; ends the load whatever becomes of it. */
+export async function underLoad(stage: Stage, work: (load: Load) => Promise<void>, options: LoadOptions = {}): Promise<Load> {
+  const load = startLoad(stage, options)
+  try {
+    await load.firstGoodCall(performance.now())
+    await work(load)
+  } finally {
+    await load.stop()
+  }
+  return load
+}
+
 /** A closed loop of mints and calls that remembers what it was told. Nothing is tried twice: each attempt is another one. */
 export function startLoad(stage: Stage, options: LoadOptions = {}): Load {
   const { services, zone, basic, application } = stage

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePorts, type PostgresServer, type RedisServer, startPostgres, startRedis } from '@caracal/harness'
@@ -95,12 +95,24 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       ...(options.replicas === undefined ? {} : { replicas: options.replicas }),
       ...(options.environment === undefined ? {} : { environment: options.environment }),
     })
-    stops.push(() => services.stop())
+    stops.push(
+      () => services.stop(),
+      async () => keepLogs(services),
+    )
     return { postgres, redis, services, upstream, ...(await fillZone(services, upstream)), stop }
   } catch (error) {
     await stop()
     throw error
   }
+}
+
+/** With `CHAOS_LOGS=<folder>` what every process printed is kept there, for whoever looks for the reason of a failure. */
+function keepLogs({ all }: Services): void {
+  const folder = process.env.CHAOS_LOGS
+  if (folder === undefined) return
+  const own = join(folder, String(process.pid))
+  mkdirSync(own, { recursive: true })
+  for (const { name, said } of all) writeFileSync(join(own, `${name}.log`), said())
 }
 
 async function fillZone(services: Services, upstream: Upstream): Promise<Pick<Stage, 'zone' | 'application' | 'basic'>> {
