@@ -4,6 +4,7 @@ import { readBroadcast } from './broadcast-reader.ts'
 import { startHeartbeat } from './heartbeat.ts'
 import { sealMessage } from './message-authentication.ts'
 import { beatInRedis, publishToRedis, readFromRedis, tipInRedis } from './redis-broadcast.ts'
+import { redisClaims } from './redis-claims.ts'
 import { connectRedis } from './redis-connection.ts'
 import { redisQuarantine } from './redis-quarantine.ts'
 import { RELEASE } from './redis-scripts.ts'
@@ -31,6 +32,7 @@ export type RedisStreamsOptions = {
 export function openRedisStreams(options: RedisStreamsOptions): Streams {
   const { url, keys, logger, timing } = options
   const redis = connectRedis(url, 'commands', logger)
+  const claim = redisClaims(redis)
   const running = new Set<Subscription>()
 
   function owned(subscription: Subscription): Subscription {
@@ -86,11 +88,7 @@ export function openRedisStreams(options: RedisStreamsOptions): Streams {
     },
     health: (stream) => fromStore(() => healthInRedis(redis, stream)),
     quarantine: redisQuarantine(redis),
-    claim: (key, owner, ttl) =>
-      fromStore(async () => {
-        const holder = await redis.set(claimKey(key), owner, 'EX', Math.max(1, Math.ceil(ttl)), 'NX', 'GET')
-        return holder === null || holder === owner
-      }),
+    claim: (key, owner, ttl) => fromStore(() => claim(claimKey(key), owner, ttl)),
     release: async (key, owner) => {
       await fromStore(() => redis.eval(RELEASE, 1, claimKey(key), owner))
     },

@@ -27,10 +27,21 @@ export function signMandate(
 
 /** RFC 7515 §7.1 with ES256 (RFC 7518 §3.4) and the header of RFC 9068 §2.1. */
 export function compactJws(claims: MandateClaims, signer: Signer): string {
-  const header: MandateHeader = { typ: 'at+jwt', alg: 'ES256', kid: signer.kid }
-  const input = `${encode(header)}.${encode(claims)}`
+  const input = `${headerOf(signer)}.${encode(claims)}`
   const signature = sign('sha256', Buffer.from(input), { key: signer.key, dsaEncoding: 'ieee-p1363' })
   return `${input}.${signature.toString('base64url')}`
+}
+
+const headers = new WeakMap<Signer, string>()
+
+/** The same for every mandate that a key signs. */
+function headerOf(signer: Signer): string {
+  const before = headers.get(signer)
+  if (before !== undefined) return before
+  const header: MandateHeader = { typ: 'at+jwt', alg: 'ES256', kid: signer.kid }
+  const encoded = encode(header)
+  headers.set(signer, encoded)
+  return encoded
 }
 
 function encode(part: object): string {

@@ -117,7 +117,7 @@ async function decideScope(
       if (active() !== zone) continue
     }
     const decision = decideAsAll(policies, { ...so, zone }, callInput({ ...so, zone }, body))
-    if (!decision.perCall) {
+    if (!decision.perCall && mandate.claims.once !== true) {
       const decisions = zone.decisions.get(mandate) ?? new Map<string, Decision>()
       zone.decisions.set(mandate, decisions.set(match.scope, decision))
     }

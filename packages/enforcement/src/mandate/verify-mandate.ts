@@ -105,7 +105,8 @@ export function mandateVerifier(options: VerifierOptions): MandateVerifier {
       if (!scopes.ok) return refuse('invalid_token', 'scope')
 
       const mandate = { claims: claims.value, scopes: scopes.value, revocable: revocableIds(claims.value) }
-      remember(digest, mandate, keyring.value)
+      // One that is used once is not asked for again: it would only push out others.
+      if (mandate.claims.once !== true) remember(digest, mandate, keyring.value)
       return ok(mandate)
     },
     knows: (token) => token.length <= MAX_TOKEN_LENGTH && cache.has(digestOf(token)),

@@ -29,6 +29,8 @@ export type AppendLogOptions = {
 }
 
 const PROBE_MS = 500
+/** Under load commits begin no faster one after the other; a lone event never waits. */
+const COMMIT_EVERY_MS = 1
 /** Room that there must be for the next events. */
 const RESERVE_BYTES = 256 * 1024
 const READ_BYTES = 1024 * 1024
@@ -133,6 +135,7 @@ export class AppendLog {
       try {
         const segment = await this.#writableSegment()
         const records = this.#sealed(entries)
+        const begun = performance.now()
         const bytes = this.#encoded(records)
         await this.#writeRecords(segment, bytes)
         this.#storedBytes += bytes.length
@@ -146,11 +149,20 @@ export class AppendLog {
           this.#next += 1
         }
         this.#options.onDurable()
+        if (entries.length > 1) await this.#gather(begun)
       } catch (error) {
         await this.#failed(error, entries)
       }
     }
     this.#writing = undefined
+  }
+
+  /** Where events come together, more of them are on their way: a commit for each would cost more than all of them do. */
+  async #gather(begun: number): Promise<void> {
+    if (this.#closed || performance.now() - begun >= COMMIT_EVERY_MS) return
+    await new Promise<void>((resolve) => {
+      setTimeout(resolve, COMMIT_EVERY_MS)
+    })
   }
 
   /** Groups of bounded size, each sealed as one (P-100). */
