@@ -71,7 +71,8 @@ test('[P-055] every Gateway and STS publishes how long the revocations took to r
     const text = await (await fetch(metrics)).text()
     const value = (name: string) =>
       Number(new RegExp(`^caracal_revocation_propagation_seconds_${name}(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(text)?.[1])
-    expect(value('count')).toBeGreaterThanOrEqual(KINDS.length - 1)
+    // Deleting a policy revokes no id, and the STS that a holder asked knew of it before it was told.
+    expect(value('count')).toBeGreaterThanOrEqual(KINDS.length - 2)
     expect(value('sum')).toBeGreaterThan(0)
   }
 })
