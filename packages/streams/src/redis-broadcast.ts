@@ -3,6 +3,7 @@ import type { BroadcastStream } from '@caracal/core'
 import type { Redis } from 'ioredis'
 import type { BroadcastRead, SealedBroadcast } from './broadcast-reader.ts'
 import type { Seal } from './message-authentication.ts'
+import { unlessAborted } from './pause.ts'
 import { BLOCK_MS } from './redis-connection.ts'
 import { named } from './redis-reply.ts'
 import { BEAT, LOOK, PUBLISH, TIP } from './redis-scripts.ts'
@@ -36,9 +37,14 @@ export async function tipInRedis(redis: Redis, stream: BroadcastStream): Promise
 }
 
 /** Reads on. `blocking` waits for messages, `redis` answers questions in between. */
-export async function readFromRedis(blocking: Redis, redis: Redis, stream: BroadcastStream, position: Position): Promise<BroadcastRead> {
+export async function readFromRedis(
+  { blocking, redis }: { readonly blocking: Redis; readonly redis: Redis },
+  stream: BroadcastStream,
+  position: Position,
+  signal: AbortSignal,
+): Promise<BroadcastRead> {
   const place = parse(position)
-  const reply = (await blocking.xread('COUNT', PAGE, 'BLOCK', BLOCK_MS, 'STREAMS', stream, place.id)) as
+  const reply = (await unlessAborted(blocking.xread('COUNT', PAGE, 'BLOCK', BLOCK_MS, 'STREAMS', stream, place.id), signal)) as
     | [string, [string, string[]][]][]
     | null
   const entries = reply?.[0]?.[1] ?? []

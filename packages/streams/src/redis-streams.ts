@@ -60,7 +60,7 @@ export function openRedisStreams(options: RedisStreamsOptions): Streams {
           subscriber,
           keys,
           logger,
-          read: (position) => readFromRedis(blocking, redis, stream, position),
+          read: (position, signal) => readFromRedis({ blocking, redis }, stream, position, signal),
           interrupt: () => blocking.disconnect(),
         }),
       )

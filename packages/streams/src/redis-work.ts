@@ -1,6 +1,7 @@
 import type { WorkStream } from '@caracal/core'
 import type { ChainableCommander, Redis } from 'ioredis'
 import type { Seal } from './message-authentication.ts'
+import { unlessAborted } from './pause.ts'
 import { BLOCK_MS } from './redis-connection.ts'
 import { quarantineKey } from './redis-quarantine.ts'
 import { named } from './redis-reply.ts'
@@ -61,7 +62,7 @@ export class RedisWorkSource implements WorkSource {
     this.#options = options
   }
 
-  async take(max: number): Promise<readonly SealedWork[]> {
+  async take(max: number, signal: AbortSignal): Promise<readonly SealedWork[]> {
     try {
       if (!this.#joined) await this.#join()
       await this.#tidy()
@@ -69,7 +70,7 @@ export class RedisWorkSource implements WorkSource {
       if (again.length > 0) return again
       const reclaimed = await this.#reclaim(max)
       if (reclaimed.length > 0) return reclaimed
-      return await this.#fresh(max)
+      return await this.#fresh(max, signal)
     } catch (error) {
       if (error instanceof Error && error.message.startsWith('NOGROUP')) this.#joined = false
       throw error
@@ -122,11 +123,12 @@ export class RedisWorkSource implements WorkSource {
     this.#joined = true
   }
 
-  async #fresh(max: number): Promise<readonly SealedWork[]> {
+  async #fresh(max: number, signal: AbortSignal): Promise<readonly SealedWork[]> {
     const { blocking, stream, group, consumer } = this.#options
-    const reply = (await blocking.xreadgroup('GROUP', group, consumer, 'COUNT', max, 'BLOCK', this.#blockFor(), 'STREAMS', stream, '>')) as
-      | [string, [string, string[]][]][]
-      | null
+    const reply = (await unlessAborted(
+      blocking.xreadgroup('GROUP', group, consumer, 'COUNT', max, 'BLOCK', this.#blockFor(), 'STREAMS', stream, '>'),
+      signal,
+    )) as [string, [string, string[]][]][] | null
     return (reply?.[0]?.[1] ?? []).map((entry) => toMessage(entry, 1))
   }
 

@@ -260,7 +260,12 @@ describe('[P-061] a filter', () => {
   test('of a resource revokes the delegations that grant something at it, by prefix, and of an age only what is older', async () => {
     const [own, other] = [await application('granting'), await application('granted')]
     const from = await session(own)
-    const [resource] = (await api.call('GET', `${base}/resources`)).body.items
+    const { body: resource } = await api.call('POST', `${base}/resources`, {
+      name: 'granted',
+      identifier: 'https://granted.example/',
+      upstream: 'https://granted.example',
+      scopes: ['x'],
+    })
     const at = async (target: string, created: number) => {
       const id = await delegation(from, own, other)
       const grants = JSON.stringify([{ resource: target, scopes: ['x'] }])
