@@ -13,7 +13,7 @@ import {
   revokeDelegationsOfSessions,
 } from './delegations.ts'
 import { abandonReceipt, answerReceipt, claimReceipt, purgeReceipts } from './idempotency.ts'
-import { enqueue, OUTBOX_CHANNEL } from './outbox.ts'
+import { enqueue } from './outbox.ts'
 import { findRevocation, lift, listRevocations, REVOCATION_OVERLAP, revocationsSince, revoke } from './revocations.ts'
 import { established, NOW, sampleApplication, sampleSession, sampleZone } from './sample-zone.ts'
 import {
@@ -270,15 +270,11 @@ describeOnBoth('authority', (database) => {
     expect(await purgeReceipts(db(), NOW + 48 * 3600_000)).toBe(1)
   })
 
-  test('the outbox wakes its dispatcher once the transaction commits, and never for one that does not', async () => {
+  test('who wrote to the outbox tells the dispatcher of its process once the transaction commits, and never of one that does not', async () => {
     let woken = 0
-    const stop = await database().listen(
-      OUTBOX_CHANNEL,
-      () => {
-        woken += 1
-      },
-      () => {},
-    )
+    const stop = database().onOutboxWritten(() => {
+      woken += 1
+    })
     const message = { stream: 'caracal.config', aggregate: 'a', payload: '{"ü":1}' } as const
     await database()
       .transaction(async (tx) => {
@@ -288,12 +284,14 @@ describeOnBoth('authority', (database) => {
       .catch(() => {})
     await database().transaction((tx) => enqueue(tx, [message, { ...message, aggregate: 'b' }]))
     await enqueue(db(), [])
-    await expect.poll(() => woken).toBe(1)
+    expect(woken).toBe(1)
     const rows = await db().selectFrom('outbox').select(['stream', 'aggregate', 'payload', 'attempts']).orderBy('id').execute()
     expect(rows).toEqual([
       { ...message, attempts: 0 },
       { ...message, aggregate: 'b', attempts: 0 },
     ])
-    await stop()
+    stop()
+    await enqueue(db(), { ...message, aggregate: 'c' })
+    expect(woken).toBe(1)
   })
 })

@@ -19,6 +19,8 @@ export type Database = {
   transaction<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T>
   /** LISTEN that survives reconnects; `onReconnect` says that notifications may have been missed. */
   listen(channel: string, onNotify: (payload: string) => void, onReconnect: () => void): Promise<() => Promise<void>>
+  /** Calls `listener` when something this object wrote to the outbox is committed. Returns what ends that. */
+  onOutboxWritten(listener: () => void): () => void
   /** Statements sent so far: tests assert that the hot path sends none. */
   statements(): number
   /** Resolves when the server answers within two seconds; throws when it does not. */

@@ -5,6 +5,7 @@ import type { Database, DatabaseLogger } from './database.ts'
 import { PARSERS, PG_TYPES } from './driver-types.ts'
 import { copyTemplate } from './embedded-template.ts'
 import { Listener } from './listener.ts'
+import { outboxSignal, whenOutboxWritten } from './outbox-signal.ts'
 import { serverUrl } from './server-url.ts'
 import type { Tables } from './tables.ts'
 import { inOwnContext, transactionScope } from './transaction-scope.ts'
@@ -100,12 +101,28 @@ function assemble(kind: Database['kind'], dialect: PostgresDialect | PGliteDiale
   }
   const kysely = new Kysely<Tables>({ dialect, log })
   const scope = transactionScope()
+  const query = kysely.withPlugin(scope.guard)
+  const outbox = outboxSignal()
+  whenOutboxWritten(query, outbox.raise)
   let closing: Promise<void> | undefined
   return {
     kind,
-    query: kysely.withPlugin(scope.guard),
-    transaction: (work) => scope.run(() => kysely.transaction().execute(work)),
+    query,
+    async transaction(work) {
+      let wrote = false
+      const result = await scope.run(() =>
+        kysely.transaction().execute((tx) => {
+          whenOutboxWritten(tx, () => {
+            wrote = true
+          })
+          return work(tx)
+        }),
+      )
+      if (wrote) outbox.raise()
+      return result
+    },
     listen: parts.listen,
+    onOutboxWritten: outbox.listen,
     statements: () => statements,
     ping: () => answersWithin(sql`select 1`.execute(kysely), PING_LIMIT_MS),
     pool: parts.pool,

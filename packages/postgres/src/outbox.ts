@@ -1,8 +1,6 @@
 import type { StreamName } from '@caracal/core'
 import type { Queryable } from './database.ts'
-
-/** Channel that is notified when a transaction that wrote to the outbox commits. */
-export const OUTBOX_CHANNEL = 'caracal_outbox'
+import { outboxWritten } from './outbox-signal.ts'
 
 export type OutboxMessage = {
   readonly stream: StreamName
@@ -14,7 +12,7 @@ export type OutboxMessage = {
 /** A statement takes 65,535 parameters. */
 const MOST_AT_ONCE = 10_000
 
-/** Writes messages that are published after, and only if, the transaction commits. */
+/** Writes messages that are published after, and only if, the transaction commits. Dispatchers of this process are told then. */
 export async function enqueue(tx: Queryable, messages: OutboxMessage | readonly OutboxMessage[]): Promise<void> {
   const rows = [messages].flat().map(({ stream, aggregate, payload }: OutboxMessage) => ({ stream, aggregate, payload }))
   for (let at = 0; at < rows.length; at += MOST_AT_ONCE) {
@@ -23,4 +21,5 @@ export async function enqueue(tx: Queryable, messages: OutboxMessage | readonly 
       .values(rows.slice(at, at + MOST_AT_ONCE))
       .execute()
   }
+  if (rows.length > 0) outboxWritten(tx)
 }

@@ -1,5 +1,5 @@
 import { type BroadcastStream, STREAMS, type StreamName, type WorkStream } from '@caracal/core'
-import { type Database, keepUnconfirmed, OUTBOX_CHANNEL } from '@caracal/postgres'
+import { type Database, keepUnconfirmed } from '@caracal/postgres'
 import { sql } from 'kysely'
 import { resendUnconfirmed } from './outbox-resend.ts'
 import { backoff, pause } from './pause.ts'
@@ -23,8 +23,12 @@ export type OutboxTiming = {
   readonly mostRetryMs: number
   /** What the stream took and nobody confirmed is looked for after this long. */
   readonly resendMs: number
-  /** Longest time between two looks, also without a notification. */
+  /** Longest time between two looks: what another process wrote and did not live to publish is found then. */
   readonly lookMs: number
+  /** Shortest time between two looks: what is written in quick succession is published together. */
+  readonly gatherMs: number
+  /** A further look so long after each that was asked for: another dispatcher may have held earlier rows of the same aggregates. */
+  readonly againMs: number
 }
 
 export type OutboxHealth = { readonly pending: number; readonly oldestSeconds: number; readonly dead: number }
@@ -45,7 +49,15 @@ type Failed = {
 const BATCH = 500
 /** One claim at a time, so that no two dispatchers hold rows of one aggregate. "caracalO" as a 64-bit number. */
 const CLAIM_LOCK = (0x63617261n * 2n ** 32n + 0x63616c4fn).toString()
-const TIMING: OutboxTiming = { leaseMs: 30_000, firstRetryMs: 100, mostRetryMs: 60_000, resendMs: 30_000, lookMs: 1_000 }
+const TIMING: OutboxTiming = {
+  leaseMs: 30_000,
+  firstRetryMs: 100,
+  mostRetryMs: 60_000,
+  resendMs: 30_000,
+  lookMs: 1_000,
+  gatherMs: 5,
+  againMs: 50,
+}
 
 /**
  * Publishes what transactions left in the outbox: in order per stream and aggregate, pipelined, at least once, for ever. Only
@@ -56,12 +68,12 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
   const timing = { ...TIMING, ...options.timing }
   const stopping = new AbortController()
   const { signal } = stopping
-  let notified = false
+  let told = false
   let resendAt = performance.now() + timing.resendMs
   let wake: () => void = () => {}
 
   function notice(): void {
-    notified = true
+    told = true
     wake()
   }
 
@@ -166,11 +178,13 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
   async function run(): Promise<void> {
     for (let failures = 0; !signal.aborted; ) {
       try {
-        notified = false
+        const asked = told
+        told = false
         while (!signal.aborted && (await round())) {}
         failures = 0
         await resend()
-        if (!notified) await idle()
+        if (told) await pause(timing.gatherMs, signal)
+        else await idle(asked ? timing.againMs : timing.lookMs)
       } catch (error) {
         if (failures === 0) logger.warn({ err: error, producer }, 'the outbox cannot be read; trying again')
         await pause(backoff(failures, 100, 5_000), signal)
@@ -187,40 +201,28 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
     await resendUnconfirmed({ database, streams, logger, producer, resendMs: timing.resendMs })
   }
 
-  function idle(): Promise<void> {
+  function idle(ms: number): Promise<void> {
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer)
         wake = () => {}
         resolve()
       }
-      const timer = setTimeout(done, timing.lookMs).unref()
+      const timer = setTimeout(done, ms).unref()
       wake = done
       if (signal.aborted) done()
     })
   }
 
-  async function listen(): Promise<(() => Promise<void>) | undefined> {
-    for (let attempt = 0; !signal.aborted; attempt += 1) {
-      try {
-        return await database.listen(OUTBOX_CHANNEL, notice, notice)
-      } catch (error) {
-        if (attempt === 0) logger.warn({ err: error, producer }, 'notifications of Postgres cannot be had; the outbox is read each second')
-        await pause(backoff(attempt, 200, 5_000), signal)
-      }
-    }
-    return undefined
-  }
-
-  const listening = listen()
+  const deaf = database.onOutboxWritten(notice)
   const ended = run()
   return {
     health: () => outboxHealth(database),
     stop: async () => {
       stopping.abort()
+      deaf()
       notice()
       await ended
-      await (await listening)?.().catch(() => {})
     },
   }
 }
