@@ -1,5 +1,6 @@
 import type { UnixMillis } from '@caracal/core'
-import { json, timestamp } from './column.ts'
+import { sql } from 'kysely'
+import { timestamp } from './column.ts'
 import type { Queryable } from './database.ts'
 
 /** Whose key it is, and which. */
@@ -50,12 +51,26 @@ export async function claimReceipt(db: Queryable, key: ReceiptKey, requestSha256
 
 /** Keeps the answer, in the transaction of the work. */
 export async function answerReceipt(tx: Queryable, key: ReceiptKey, answer: StoredAnswer, now: UnixMillis): Promise<void> {
-  await tx
-    .updateTable('idempotency_receipts')
-    .set({ status: answer.status, headers: json(answer.headers), body: answer.body, expires_at: timestamp(now + ANSWER_LIFE) })
-    .where('principal', '=', key.principal)
-    .where('key', '=', key.key)
-    .execute()
+  await answerReceipts(tx, [{ key, answer }], now)
+}
+
+/** Keeps many answers, each under its own key, in the transaction of their work. */
+export async function answerReceipts(
+  tx: Queryable,
+  answers: readonly { readonly key: ReceiptKey; readonly answer: StoredAnswer }[],
+  now: UnixMillis,
+): Promise<void> {
+  if (answers.length === 0) return
+  const column = <T>(of: (one: (typeof answers)[number]) => T) => answers.map(of)
+  await sql`
+    UPDATE idempotency_receipts AS receipt
+    SET status = given.status, headers = given.headers, body = given.body, expires_at = ${timestamp(now + ANSWER_LIFE)}
+    FROM unnest(
+      ${column(({ key }) => key.principal)}::text[], ${column(({ key }) => key.key)}::text[],
+      ${column(({ answer }) => answer.status)}::integer[], ${column(({ answer }) => JSON.stringify(answer.headers))}::jsonb[],
+      ${column(({ answer }) => answer.body)}::text[]
+    ) AS given (principal, key, status, headers, body)
+    WHERE receipt.principal = given.principal AND receipt.key = given.key`.execute(tx)
 }
 
 /** Gives a claim back whose work did not happen, so that the same key may be tried again. */

@@ -42,17 +42,33 @@ export function toRevocation(record: RevocationRecord): Revocation {
   return { v: 1, op: lifted ? 'lift' : 'revoke', kind, id: target, zone, at: lifted?.at ?? record.at, reason }
 }
 
+/** What is to be revoked, by whom and why. */
+export type NewRevocation = Omit<RevocationRecord, 'at' | 'lifted'>
+
 /** Revokes `target`; when it is revoked already gives that revocation and `created` false. */
 export async function revoke(
   tx: Queryable,
-  revocation: Omit<RevocationRecord, 'at' | 'lifted'>,
+  revocation: NewRevocation,
   now: UnixMillis,
 ): Promise<{ readonly record: RevocationRecord; readonly created: boolean }> {
-  const { id, zone, kind, target, reason, by } = revocation
+  const [record] = await revokeEach(tx, [revocation], now)
+  if (record === undefined) throw new Error('a revocation was not written')
+  return { record, created: record.id === revocation.id }
+}
+
+/** Revokes every target, each of them once, in one statement. In the order given; what is revoked already stands as it was. */
+export async function revokeEach(
+  tx: Queryable,
+  revocations: readonly NewRevocation[],
+  now: UnixMillis,
+): Promise<readonly RevocationRecord[]> {
+  if (revocations.length === 0) return []
   // `do update` without a change also locks and returns the row that stands.
-  const row = await tx
+  const rows = await tx
     .insertInto('revocations')
-    .values({ id, zone, kind, target, reason, at: timestamp(now), revoked_by: by })
+    .values(
+      revocations.map(({ id, zone, kind, target, reason, by }) => ({ id, zone, kind, target, reason, at: timestamp(now), revoked_by: by })),
+    )
     .onConflict((conflict) =>
       conflict
         .columns(['zone', 'kind', 'target'])
@@ -60,8 +76,9 @@ export async function revoke(
         .doUpdateSet((eb) => ({ reason: eb.ref('revocations.reason') })),
     )
     .returningAll()
-    .executeTakeFirstOrThrow()
-  return { record: toRecord(row), created: row.id === id }
+    .execute()
+  const standing = new Map(rows.map((row) => [`${row.zone} ${row.kind} ${row.target}`, toRecord(row)]))
+  return revocations.flatMap(({ zone, kind, target }) => standing.get(`${zone} ${kind} ${target}`) ?? [])
 }
 
 /** Lifts the standing revocation of `target`; undefined when there is none. Only suspensions may be lifted: the caller sees to it. */

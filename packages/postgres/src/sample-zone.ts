@@ -12,7 +12,7 @@ import {
 import { createApplication } from './applications.ts'
 import type { Queryable } from './database.ts'
 import { createResource, type ResourceFields } from './resources.ts'
-import { insertSession } from './sessions.ts'
+import { insertSession } from './sessions-together.ts'
 import { createZone } from './zones.ts'
 
 /** A fixed moment for tests. */

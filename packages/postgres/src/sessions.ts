@@ -1,6 +1,6 @@
 import { type ApplicationId, ok, type Result, refuse, type Session, type SessionId, type UnixMillis, type ZoneId } from '@caracal/core'
 import { type Selectable, sql } from 'kysely'
-import { nullableTimestamp, timestamp } from './column.ts'
+import { timestamp } from './column.ts'
 import type { Queryable } from './database.ts'
 import { type Page, type PageRequest, toPage } from './page.ts'
 import type { SessionsTable } from './tables.ts'
@@ -43,35 +43,6 @@ export async function lockLineage(tx: Queryable, zone: ZoneId, id: SessionId): P
     .forShare()
     .execute()
   return rows.map(toSession).sort((a, b) => a.lineage.length - b.lineage.length)
-}
-
-/** Inserts a session as it is given; the caller has checked its lineage under `lockLineage`. */
-export async function insertSession(
-  tx: Queryable,
-  session: Omit<Session, 'version' | 'createdAt' | 'updatedAt' | 'state' | 'endedAt'>,
-  now: UnixMillis,
-): Promise<Session> {
-  const row = await tx
-    .insertInto('sessions')
-    .values({
-      id: session.id,
-      zone: session.zone,
-      application: session.application,
-      kind: session.kind,
-      parent: session.parent,
-      lineage: session.lineage,
-      labels: session.labels,
-      subject: session.subject,
-      state: 'active',
-      expires_at: timestamp(session.expiresAt),
-      lease_generation: session.lease?.generation ?? null,
-      lease_expires_at: nullableTimestamp(session.lease?.expiresAt),
-      created_at: timestamp(now),
-      updated_at: timestamp(now),
-    })
-    .returningAll()
-    .executeTakeFirstOrThrow()
-  return toSession(row)
 }
 
 export async function findSession(db: Queryable, zone: ZoneId, id: SessionId): Promise<Session | undefined> {
@@ -238,25 +209,6 @@ export async function dueSessions(db: Queryable, now: UnixMillis, limit: number)
       .execute()
   const rows = [...(await overdue('expires_at')), ...(await overdue('lease_expires_at'))].map(toSession)
   return [...new Map(rows.map((session) => [session.id, session])).values()].slice(0, limit)
-}
-
-/** How many sessions live now (not ended, not expired): in the zone, and of the application. */
-export async function countLiveSessions(
-  db: Queryable,
-  zone: ZoneId,
-  application: ApplicationId,
-  now: UnixMillis,
-): Promise<{ readonly zone: number; readonly application: number }> {
-  return await db
-    .selectFrom('sessions')
-    .select((eb) => [
-      eb.fn.countAll<number>().as('zone'),
-      eb.fn.countAll<number>().filterWhere('application', '=', application).as('application'),
-    ])
-    .where('zone', '=', zone)
-    .where('state', '<>', 'ended')
-    .where('expires_at', '>', timestamp(now))
-    .executeTakeFirstOrThrow()
 }
 
 /** A statement of its own: the one after it sees the children of whoever held the lock before. */

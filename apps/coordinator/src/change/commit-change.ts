@@ -90,7 +90,8 @@ function isDeadlock(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === '40P01'
 }
 
-function messagesOf(desk: Pick<CoordinatorDesk, 'evidence'>, { zone, actor, request }: Act, change: Change): OutboxMessage[] {
+/** What the transaction of a change leaves in the outbox. */
+export function messagesOf(desk: Pick<CoordinatorDesk, 'evidence'>, { zone, actor, request }: Act, change: Change): OutboxMessage[] {
   const messages: OutboxMessage[] = []
   // The aggregate is the API's for the same ids: a lift never overtakes a revocation.
   for (const revocation of change.revocations) {

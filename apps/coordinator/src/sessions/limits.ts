@@ -1,5 +1,5 @@
 import { type ApplicationId, type Refusal, refuse, type SessionId, type UnixMillis, type ZoneId } from '@caracal/core'
-import { countLiveSessions, type Queryable, timestamp } from '@caracal/postgres'
+import { countLiveByApplication, type Queryable } from '@caracal/postgres'
 
 /** How many sessions may live (P-042). */
 export type SessionLimits = {
@@ -9,7 +9,7 @@ export type SessionLimits = {
   readonly depth: number
 }
 
-/** What of a limit is used. Counted without a lock on the zone (P-043): starts at the same instant may pass it by their number. */
+/** What of a limit is used. */
 export type Headroom = Readonly<Record<'zone' | 'application', { readonly most: number; readonly used: number }>>
 
 export async function readHeadroom(
@@ -19,38 +19,50 @@ export async function readHeadroom(
   application: ApplicationId,
   now: UnixMillis,
 ): Promise<Headroom> {
-  const used = await countLiveSessions(db, zone, application, now)
-  return { zone: { most: limits.zone, used: used.zone }, application: { most: limits.application, used: used.application } }
+  const live = await countLiveByApplication(db, zone, now)
+  return {
+    zone: { most: limits.zone, used: sumOf(live) },
+    application: { most: limits.application, used: live.get(application) ?? 0 },
+  }
 }
 
-/** Why one more session cannot start there; null when it can. `depth` is that of the new session, 1 = root. */
-export async function limitReached(
-  tx: Queryable,
-  limits: SessionLimits,
-  place: { readonly zone: ZoneId; readonly application: ApplicationId; readonly parent: SessionId | null; readonly depth: number },
-  now: UnixMillis,
-): Promise<Refusal<'limit_reached'> | null> {
-  if (place.depth > limits.depth) return reached('depth', limits.depth)
-  const { zone, application } = await readHeadroom(tx, limits, place.zone, place.application, now)
-  if (application.used >= application.most) return reached('sessions_per_application', application.most)
-  if (zone.used >= zone.most) return reached('sessions_per_zone', zone.most)
-  if (place.parent === null) return null
-  const children = await countChildren(tx, place.zone, place.parent, now)
-  return children >= limits.children ? reached('children_per_session', limits.children) : null
+/** Where a session would start. `depth` is its own, 1 = root. */
+export type Place = { readonly application: ApplicationId; readonly parent: SessionId | null; readonly depth: number }
+
+/**
+ * What lives in a zone, counted without a lock on it (P-043): starts elsewhere at the same instant may pass a limit by their number.
+ * What is started here is counted on.
+ */
+export type LiveCount = {
+  zone: number
+  readonly applications: Map<ApplicationId, number>
+  readonly children: Map<SessionId, number>
+}
+
+export function liveCount(live: ReadonlyMap<ApplicationId, number>, children: ReadonlyMap<SessionId, number> = new Map()): LiveCount {
+  return { zone: sumOf(live), applications: new Map(live), children: new Map(children) }
+}
+
+/** Counts one more session; when it cannot start there, says why instead. */
+export function takeRoom(limits: SessionLimits, count: LiveCount, { application, parent, depth }: Place): Refusal<'limit_reached'> | null {
+  const own = count.applications.get(application) ?? 0
+  const siblings = parent === null ? 0 : (count.children.get(parent) ?? 0)
+  if (depth > limits.depth) return reached('depth', limits.depth)
+  if (own >= limits.application) return reached('sessions_per_application', limits.application)
+  if (count.zone >= limits.zone) return reached('sessions_per_zone', limits.zone)
+  if (parent !== null && siblings >= limits.children) return reached('children_per_session', limits.children)
+  count.zone += 1
+  count.applications.set(application, own + 1)
+  if (parent !== null) count.children.set(parent, siblings + 1)
+  return null
 }
 
 function reached(limit: string, most: number): Refusal<'limit_reached'> {
   return refuse('limit_reached', `${limit}: ${most}`, { limit, most })
 }
 
-async function countChildren(tx: Queryable, zone: ZoneId, parent: SessionId, now: UnixMillis): Promise<number> {
-  const { live } = await tx
-    .selectFrom('sessions')
-    .select((eb) => eb.fn.countAll<number>().as('live'))
-    .where('zone', '=', zone)
-    .where('parent', '=', parent)
-    .where('state', '<>', 'ended')
-    .where('expires_at', '>', timestamp(now))
-    .executeTakeFirstOrThrow()
-  return live
+function sumOf(live: ReadonlyMap<ApplicationId, number>): number {
+  let sum = 0
+  for (const one of live.values()) sum += one
+  return sum
 }

@@ -1,18 +1,20 @@
-import { type ApplicationId, ok, type Result, refuse, type SessionId, type UnixMillis, type ZoneId } from '@caracal/core'
+import { type ApplicationId, ok, type Result, refuse, type Session, type SessionId, type UnixMillis, type ZoneId } from '@caracal/core'
 import type { Queryable } from '@caracal/postgres'
 import { answer, Problem, type RouteRequest, type RouteRow, route } from '@caracal/service'
 import Type from 'typebox'
 import { applicationOf } from '../callers/application-of.ts'
 import { type Caller, callerOf } from '../callers/caller.ts'
 import { actOf, type Change, commitChange } from '../change/commit-change.ts'
+import { changesTogether } from '../change/commit-together.ts'
 import type { CoordinatorDesk } from '../desk.ts'
 import { IdOf, InZone, LabelTexts, OfZone, zoneOf } from '../routes/parameters.ts'
 import { SESSION_WRITERS } from '../routes/who-may.ts'
-import { endSession } from './end-session.ts'
+import { type AskedEnd, endSession, endTogether } from './end-session.ts'
 import { heartbeat, takeOver } from './lease.ts'
+import { liveCounts } from './live-counts.ts'
 import { lockForChange } from './lock-session.ts'
 import { SessionBody, showSession } from './session-body.ts'
-import { LEASE_SECONDS, LONGEST_SESSION, type SessionRequest, startSession } from './start-session.ts'
+import { type AskedStart, LEASE_SECONDS, LONGEST_SESSION, type SessionRequest, startSession, startTogether } from './start-session.ts'
 import { resumeSession, suspendSession } from './suspend-resume.ts'
 
 const Ttl = Type.Integer({ minimum: 1, maximum: LONGEST_SESSION, description: 'Seconds' })
@@ -46,7 +48,7 @@ export function sessionWriteRoutes(desk: CoordinatorDesk): RouteRow[] {
     const act = actOf(request, caller)
     return commitChange(desk, act, (tx, now) => work(tx, act.zone, request.params.id, caller, now))
   }
-  const life = (path: 'suspend' | 'resume' | 'end', summary: string, audit: string, work: Work) =>
+  const life = (path: 'suspend' | 'resume', summary: string, audit: string, work: Work) =>
     route({
       ...row,
       method: 'POST',
@@ -57,6 +59,26 @@ export function sessionWriteRoutes(desk: CoordinatorDesk): RouteRow[] {
       reply: { 200: SessionBody, ...refusals },
       handle: (request) => commit(request, work),
     })
+
+  const counts = liveCounts(desk.limits)
+  const start = changesTogether<AskedStart>(
+    desk,
+    async (tx, zone, starts, now) => {
+      const started = await startTogether(tx, desk.limits, counts, zone, starts, now)
+      return started.map((one) => (one !== 'later' && one.ok ? ok(startOf(one.value)) : one))
+    },
+    (act, asked) =>
+      commitChange(desk, act, async (tx, now) => {
+        const started = await startSession(tx, desk.limits, act.zone, asked, now)
+        return started.ok ? ok(startOf(started.value)) : started
+      }),
+  )
+  const end = changesTogether<AskedEnd>(desk, endTogether, (act, { caller, id }) =>
+    commitChange(desk, act, async (tx, now) => {
+      const locked = await lockForChange(tx, act.zone, id, caller)
+      return locked.ok ? endSession(tx, locked.value.session, { by: caller.by, reason: 'ended' }, now) : locked
+    }),
+  )
 
   return [
     route({
@@ -79,28 +101,7 @@ export function sessionWriteRoutes(desk: CoordinatorDesk): RouteRow[] {
           body.kind === 'task'
             ? { ...common, kind: 'task', ttl: body.ttl }
             : { ...common, kind: 'service', lease: body.lease, ttl: body.ttl }
-        return commitChange(desk, actOf(request, caller), async (tx, now) => {
-          const started = await startSession(tx, desk.limits, zone, caller, asked, now)
-          if (!started.ok) return started
-          const session = started.value
-          const { id, kind, parent, labels } = session
-          return ok({
-            answer: answer(201, showSession(session, 'active'), { location: `/v1/zones/${zone}/sessions/${id}` }),
-            event: {
-              type: 'session.started',
-              target: { kind: 'session', id },
-              details: {
-                kind,
-                application: session.application,
-                labels,
-                expires_at: session.expiresAt,
-                ...(parent === null ? {} : { parent }),
-              },
-            },
-            changed: [{ kind: 'session', id }],
-            revocations: [],
-          })
-        })
+        return start(actOf(request, caller), { caller, request: asked })
       },
     }),
     route({
@@ -133,11 +134,35 @@ export function sessionWriteRoutes(desk: CoordinatorDesk): RouteRow[] {
     }),
     life('suspend', 'Suspend a session and everything below it', 'session.suspended', suspendSession),
     life('resume', 'Lift a suspension', 'session.resumed', resumeSession),
-    life('end', 'End a session and everything below it, for good', 'session.ended', async (tx, zone, id, caller, now) => {
-      const locked = await lockForChange(tx, zone, id, caller)
-      return locked.ok ? endSession(tx, locked.value.session, { by: caller.by, reason: 'ended' }, now) : locked
+    route({
+      ...row,
+      method: 'POST',
+      path: '/v1/zones/:zone/sessions/:id/end',
+      summary: 'End a session and everything below it, for good',
+      audit: 'session.ended',
+      params: InZone('session'),
+      reply: { 200: SessionBody, ...refusals },
+      handle: (request) => {
+        const caller = callerOf(request.principal)
+        return end(actOf(request, caller), { caller, id: request.params.id })
+      },
     }),
   ]
+}
+
+/** Nobody has read it yet: there is nothing to read anew. */
+function startOf(session: Session): Change {
+  const { id, zone, application, kind, parent, labels, expiresAt } = session
+  return {
+    answer: answer(201, showSession(session, 'active'), { location: `/v1/zones/${zone}/sessions/${id}` }),
+    event: {
+      type: 'session.started',
+      target: { kind: 'session', id },
+      details: { kind, application, labels, expires_at: expiresAt, ...(parent === null ? {} : { parent }) },
+    },
+    changed: [],
+    revocations: [],
+  }
 }
 
 /** Whose session it will be: an application's own, or the one that an operator names. */
