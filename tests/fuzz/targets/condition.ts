@@ -1,7 +1,9 @@
 import { threadCpuUsage } from 'node:process'
 import fc from 'fast-check'
+import { Activation } from '../../../packages/core/src/policy/activation.ts'
 import { compileCondition } from '../../../packages/core/src/policy/condition.ts'
-import { ConditionContext } from '../../../packages/core/src/policy/condition-environment.ts'
+import type { CallInput } from '../../../packages/core/src/policy/decision-input.ts'
+import { byLibrary } from '../../../packages/core/src/policy/test-support/by-library.ts'
 import { mutatedText } from '../mutate.ts'
 import { same } from '../same.ts'
 import { target } from '../target.ts'
@@ -103,7 +105,7 @@ export const condition = target(
   {
     name: 'condition',
     guarantee:
-      '[P-027] whatever is written as a condition is compiled or refused with a place, and what is compiled answers any body, the same each time, soon, and never by throwing',
+      '[P-027] whatever is written as a condition is compiled or refused with a place, and what is compiled answers any body as the library does, the same each time, soon, and never by throwing',
     runs: 3000,
   },
   fc.tuple(fc.oneof({ arbitrary: expression, weight: 3 }, { arbitrary: mutatedText(valid), weight: 2 }), body),
@@ -116,17 +118,19 @@ export const condition = target(
         throw new Error('refused without a place')
       return
     }
-    const outcome = compiled.condition.evaluate(contextOf(value))
+    const input = callWith(value)
+    const outcome = compiled.condition.evaluate(new Activation(input))
     same(typeof outcome.matched, 'boolean')
     if (outcome.failed !== undefined) same(outcome.matched, false, 'what failed is no match')
-    same(compiled.condition.evaluate(contextOf(value)), outcome, 'again')
+    same(compiled.condition.evaluate(new Activation(input)), outcome, 'again')
+    same(byLibrary(source, input), outcome, 'by the library')
     const { user, system } = threadCpuUsage(began)
     if (user + system > SECONDS_MOST * 1e6) throw new Error(`took ${user + system} µs`)
   },
 )
 
-function contextOf(value: unknown): ConditionContext {
-  return new ConditionContext({
+function callWith(value: unknown): CallInput {
+  return {
     phase: 'call',
     zone: { id: 'zon_1', name: 'zone', labels: ['a', 'b'] },
     application: { id: 'app_1', name: 'agent', labels: [] },
@@ -145,7 +149,7 @@ function contextOf(value: unknown): ConditionContext {
       arguments: isRecord(value) ? value : undefined,
     },
     request: { time: Date.UTC(2026, 0, 15, 14, 30), peer: '192.0.2.1' },
-  })
+  }
 }
 
 function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { Activation } from './activation.ts'
 import { compileCondition } from './condition.ts'
-import { ConditionContext } from './condition-environment.ts'
 import type { CallInput } from './decision-input.ts'
 
 function problem(source: string): string {
@@ -14,8 +14,8 @@ function condition(source: string) {
   return compiled.condition
 }
 
-function call(body: unknown, more: Partial<CallInput> = {}): ConditionContext {
-  return new ConditionContext({
+function call(body: unknown, more: Partial<CallInput> = {}): Activation {
+  return new Activation({
     phase: 'call',
     zone: { id: 'zon_1', name: 'zone', labels: ['a', 'frozen'] },
     application: { id: 'app_1', name: 'agent', labels: [] },

@@ -1,6 +1,9 @@
 import { type ASTNode, TypeError as CelTypeError, EvaluationError, ParseError } from '@marcbachmann/cel-js'
+import type { Activation } from './activation.ts'
 import { CONDITION_LIMITS, type ConditionContext, conditionEnvironment } from './condition-environment.ts'
 import { inspectCondition } from './condition-rules.ts'
+import { directCondition } from './direct-condition.ts'
+import type { Read } from './direct-fields.ts'
 
 /** What is wrong with a condition; `offset` counts UTF-16 units from its start. */
 export type ConditionProblem = { readonly offset: number; readonly message: string }
@@ -15,7 +18,7 @@ export type Condition = {
   readonly variables: ReadonlySet<string>
   /** Field paths it reads, two members deep, e.g. `session.labels`. */
   readonly fields: ReadonlySet<string>
-  readonly evaluate: (context: ConditionContext) => ConditionOutcome
+  readonly evaluate: (activation: Activation) => ConditionOutcome
 }
 
 export type CompiledCondition =
@@ -38,24 +41,36 @@ export function compileCondition(source: string): CompiledCondition {
     const checked = run.check()
     if (checked.error !== undefined) return problem(checked.error.range?.start ?? 0, checked.error.summary)
     if (checked.type !== 'bool' && checked.type !== 'dyn') return problem(0, `a condition is true or false, this one is ${checked.type}`)
-    return { ok: true, condition: { ...inspection.reads, evaluate: evaluator(run) } }
+    return { ok: true, condition: { ...inspection.reads, evaluate: evaluator(directCondition(run.ast as ASTNode), run) } }
   } catch (error) {
     if (error instanceof ParseError || error instanceof CelTypeError) return problem(error.range?.start ?? 0, error.summary)
     throw error
   }
 }
 
-function evaluator(run: (context: ConditionContext) => unknown): Condition['evaluate'] {
-  return (context) => {
+/** Most conditions are answered directly; what is not plain there, every failure included, is the library's to say. */
+function evaluator(direct: Read, run: (context: ConditionContext) => unknown): Condition['evaluate'] {
+  return (activation) => {
     try {
-      const value = run(context)
-      if (value === true) return MATCHED
-      if (value === false) return UNMATCHED
-      return { matched: false, failed: 'not_bool' }
-    } catch (error) {
-      // Whatever the evaluator throws, the condition failed: nothing of it may become a permission.
-      return { matched: false, failed: error instanceof EvaluationError || error instanceof CelTypeError ? error.code : 'evaluation_error' }
+      const answer = direct(activation)
+      if (answer === true) return MATCHED
+      if (answer === false) return UNMATCHED
+    } catch {
+      // What throws here throws there as well.
     }
+    return evaluateByLibrary(run, activation.library)
+  }
+}
+
+function evaluateByLibrary(run: (context: ConditionContext) => unknown, context: ConditionContext): ConditionOutcome {
+  try {
+    const value = run(context)
+    if (value === true) return MATCHED
+    if (value === false) return UNMATCHED
+    return { matched: false, failed: 'not_bool' }
+  } catch (error) {
+    // Whatever the evaluator throws, the condition failed: nothing of it may become a permission.
+    return { matched: false, failed: error instanceof EvaluationError || error instanceof CelTypeError ? error.code : 'evaluation_error' }
   }
 }
 

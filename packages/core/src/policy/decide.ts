@@ -1,5 +1,5 @@
+import { Activation } from './activation.ts'
 import type { CompiledPolicies, CompiledRule } from './compile.ts'
-import { ConditionContext } from './condition-environment.ts'
 import type { DecisionInput } from './decision-input.ts'
 import type { RuleApproval, RuleLimits } from './document.ts'
 
@@ -63,9 +63,9 @@ export function decide(policies: CompiledPolicies | null, input: DecisionInput):
       : { effect: 'deny', reason: 'no_active_policy', rules: [], failed: NOTHING, perCall: false }
   }
   const cell = policies.candidates(input.resource.identifier, input.scope, input.application.name)
-  const context = new ConditionContext(input)
+  const activation = new Activation(input)
 
-  const denies = evaluate(cell.deny, input, context, true)
+  const denies = evaluate(cell.deny, input, activation, true)
   let perCall = denies.readsCall
   if (denies.matched.length > 0) {
     const proven = denies.failed.length < denies.matched.length
@@ -78,9 +78,9 @@ export function decide(policies: CompiledPolicies | null, input: DecisionInput):
     }
   }
 
-  const holds = evaluate(cell.hold, input, context, true)
+  const holds = evaluate(cell.hold, input, activation, true)
   perCall ||= holds.readsCall
-  const allows = evaluate(cell.allow, input, context, false)
+  const allows = evaluate(cell.allow, input, activation, false)
   perCall ||= allows.readsCall
   if (holds.matched.length > 0) return held(holds, [...allows.matched, ...allows.deferred], perCall)
 
@@ -132,7 +132,7 @@ export function decideTogether(decisions: readonly [Decision, ...Decision[]]): D
   return { effect: 'hold', reason: 'approval_required', approval, limits, ...shared }
 }
 
-function evaluate(rules: readonly CompiledRule[], input: DecisionInput, context: ConditionContext, failureMatches: boolean): Matches {
+function evaluate(rules: readonly CompiledRule[], input: DecisionInput, activation: Activation, failureMatches: boolean): Matches {
   if (rules.length === 0) return NO_MATCHES
   const matched: CompiledRule[] = []
   const deferred: CompiledRule[] = []
@@ -146,7 +146,7 @@ function evaluate(rules: readonly CompiledRule[], input: DecisionInput, context:
     } else if (rule.readsCall && input.phase === 'mint') {
       deferred.push(rule)
     } else {
-      const outcome = rule.condition.evaluate(context)
+      const outcome = rule.condition.evaluate(activation)
       if (outcome.failed !== undefined) failed.push({ rule: rule.name, failure: outcome.failed })
       if (outcome.matched || (failureMatches && outcome.failed !== undefined)) matched.push(rule)
     }

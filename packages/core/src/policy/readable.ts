@@ -53,6 +53,87 @@ function boundedMap(map: object, depth: number, budget: Budget): unknown {
   return out
 }
 
+/**
+ * Whether `readable` would keep everything as it is, so that the value itself can be read. Makes nothing. A member called
+ * `constructor` counts as unreadable: the evaluator of the library stumbles over it.
+ */
+export function isReadable(value: unknown): boolean {
+  left.nodes = READABLE.nodes
+  left.characters = READABLE.characters
+  return isWithin(value, 0)
+}
+
+/** The budget of the one walk that is under way. */
+const left: Budget = { nodes: 0, characters: 0 }
+
+function isWithin(value: unknown, depth: number): boolean {
+  left.nodes -= 1
+  if (left.nodes < 0) return false
+  switch (typeof value) {
+    case 'string':
+      left.characters -= value.length
+      return value.length <= READABLE.string && left.characters >= 0
+    case 'number':
+      return Math.abs(value) <= Number.MAX_SAFE_INTEGER
+    case 'boolean':
+      return true
+    case 'object':
+      if (value === null) return true
+      if (depth >= READABLE.depth) return false
+      return Array.isArray(value) ? isListWithin(value, depth) : isMapWithin(value, depth)
+    default:
+      return false
+  }
+}
+
+function isListWithin(list: readonly unknown[], depth: number): boolean {
+  if (list.length > READABLE.elements) return false
+  for (let at = 0; at < list.length; at += 1) if (!isWithin(list[at], depth + 1)) return false
+  return true
+}
+
+function isMapWithin(map: object, depth: number): boolean {
+  let members = 0
+  for (const key in map) {
+    members += 1
+    if (members > READABLE.elements || key === 'constructor') return false
+    if (!isWithin((map as Record<string, unknown>)[key], depth + 1)) return false
+  }
+  return true
+}
+
+/** Whether a list is one of texts, and `readable` would keep all of them. */
+export function isReadableTexts(list: readonly unknown[]): boolean {
+  if (list.length > READABLE.elements) return false
+  let characters = 0
+  for (const text of list) {
+    if (typeof text !== 'string' || text.length > READABLE.string) return false
+    characters += text.length
+  }
+  return characters <= READABLE.characters
+}
+
+/** The same for `singleValues`: whether everything that stands once can be read as it is. */
+export function isReadableOnce(values: Readonly<Record<string, string | readonly string[]>>): boolean {
+  let members = 0
+  let characters = 0
+  for (const name in values) {
+    members += 1
+    if (members > READABLE.elements || name === 'constructor') return false
+    const text = onlyText(values[name])
+    if (text === undefined) continue
+    if (text.length > READABLE.string) return false
+    characters += text.length
+  }
+  return characters <= READABLE.characters
+}
+
+/** The text of a parameter or header that stands once. */
+export function onlyText(value: string | readonly string[] | undefined): string | undefined {
+  const single = typeof value === 'string' || value?.length !== 1 ? value : value[0]
+  return typeof single === 'string' ? single : undefined
+}
+
 /** Query parameters and headers: what stands once can be read, what stands more often cannot. */
 export function singleValues(values: Readonly<Record<string, string | readonly string[]>>): unknown {
   const names = Object.keys(values)
@@ -60,9 +141,8 @@ export function singleValues(values: Readonly<Record<string, string | readonly s
   const budget: Budget = { nodes: READABLE.nodes, characters: READABLE.characters }
   const out: Record<string, unknown> = Object.create(null)
   for (const name of names) {
-    const value = values[name]
-    const single = typeof value === 'string' || value?.length !== 1 ? value : value[0]
-    out[name] = typeof single === 'string' ? bounded(single, 1, budget) : new Unreadable('repeated')
+    const text = onlyText(values[name])
+    out[name] = text === undefined ? new Unreadable('repeated') : bounded(text, 1, budget)
   }
   return out
 }
