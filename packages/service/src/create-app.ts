@@ -1,10 +1,13 @@
+import type { RequestListener, Server } from 'node:http'
 import { newId, type Reason, type RequestId, refuse } from '@caracal/core'
-import { SpanStatusCode } from '@opentelemetry/api'
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest } from 'fastify'
+import { API_HEADERS } from './api-headers.ts'
 import { answerBrokenRequest, answerOnSocket, MAX_HEADER_FIELDS } from './broken-request.ts'
-import { Departure } from './departure.ts'
+import { type DirectDoor, directDoor } from './direct-door.ts'
+import { openExchange } from './exchange.ts'
 import { infrastructureReason } from './infrastructure-error.ts'
-import { labelled, observeConnections } from './metrics.ts'
+import { observeConnections } from './metrics.ts'
+import { observeAnswers } from './observe-answer.ts'
 import { createPathMethods } from './path-methods.ts'
 import type { Probes } from './probes.ts'
 import { createRateLimiter } from './rate-limit.ts'
@@ -13,22 +16,9 @@ import type { RouteRow } from './route.ts'
 import { sendRefusal } from './send-answer.ts'
 import { serveRoute, zoneById } from './serve-route.ts'
 import { addServiceRoutes, SERVICE_PATHS } from './service-routes.ts'
+import { createSourceOf } from './source-address.ts'
 import type { ServiceOptions } from './start-service.ts'
-import { startServerSpan } from './trace.ts'
 import { principalKey } from './who.ts'
-
-/** For whoever opens an answer of an API in a browser; paths that serve pages say otherwise (`pages`). */
-const API_HEADERS = {
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
-  'cross-origin-resource-policy': 'same-origin',
-  'referrer-policy': 'no-referrer',
-  'strict-transport-security': 'max-age=31536000; includeSubDomains',
-  'x-content-type-options': 'nosniff',
-  'x-frame-options': 'DENY',
-} as const
-
-/** Methods that become a metric label as they are. */
-const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
 /** The fastify application behind a route table; it does not listen yet. */
 export async function createApp(options: ServiceOptions, probes: Probes, draining: AbortSignal): Promise<FastifyInstance> {
@@ -38,7 +28,6 @@ export async function createApp(options: ServiceOptions, probes: Probes, drainin
     genReqId: () => newId('request'),
     requestIdHeader: false,
     bodyLimit: MAX_BODY_BYTES,
-    trustProxy: options.trustedProxies === undefined || options.trustedProxies.length === 0 ? false : [...options.trustedProxies],
     // One spelling per route: no folding of case, slashes or trailing slashes (P-120).
     routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, ignoreDuplicateSlashes: false, maxParamLength: 512 },
     exposeHeadRoutes: true,
@@ -64,6 +53,7 @@ export async function createApp(options: ServiceOptions, probes: Probes, drainin
   app.server.maxConnections = limits.maxConnections ?? 10_000
   app.server.on('connect', (_request, socket) => answerOnSocket(socket, service, 'method_not_allowed'))
   observeConnections(options.metrics, app.server)
+  const sourceOf = createSourceOf(options.trustedProxies ?? [])
   const methodsOf = createPathMethods([...options.routes, ...SERVICE_PATHS.map((path) => ({ method: 'GET' as const, path }))])
   const limiter = createRateLimiter(options.rates ?? {}, () => performance.now())
 
@@ -73,21 +63,11 @@ export async function createApp(options: ServiceOptions, probes: Probes, drainin
   app.decorateRequest('exchange')
   // Hooks that wait for nothing take a callback: a promise for each of them would be a good part of what a request costs.
   app.addHook('onRequest', (request, reply, done) => {
-    const { at, span } = startServerSpan(one(request.headers.traceparent), () => `${request.method} ${routeOf(request)}`)
-    const gone = new Departure()
-    request.exchange = {
-      id: request.id as RequestId,
-      clientRequestId: printable(one(request.headers['x-request-id'])),
-      trace: at,
-      span,
-      gone,
-      principal: { kind: 'anyone' },
-      zone: null,
-      claimed: undefined,
-      proven: undefined,
-    }
+    const spanName = () => `${request.method} ${routeOf(request)}`
+    const exchange = openExchange(request.id as RequestId, sourceOf(request.raw), request.headers, spanName)
+    request.exchange = exchange
     reply.raw.once('close', () => {
-      if (!reply.raw.writableFinished) gone.happened()
+      if (!reply.raw.writableFinished) exchange.gone.happened()
     })
     reply.headers(API_HEADERS)
     reply.header('x-request-id', request.id)
@@ -108,37 +88,22 @@ export async function createApp(options: ServiceOptions, probes: Probes, drainin
     if (probes.draining()) reply.header('connection', 'close')
     done()
   })
-  const seconds = labelled(options.metrics.httpRequestSeconds)
+  const answered = observeAnswers(options)
   app.addHook('onResponse', (request, reply, done) => {
-    const route = routeOf(request)
-    const method = METHODS.has(request.method) ? request.method : 'other'
-    seconds(route, method, String(reply.statusCode)).observe(reply.elapsedTime / 1000)
-    const { span } = request.exchange
-    if (span.isRecording()) {
-      span.setAttributes({ 'http.request.method': method, 'http.route': route, 'http.response.status_code': reply.statusCode })
-      if (reply.statusCode >= 500) span.setStatus({ code: SpanStatusCode.ERROR })
-    }
-    span.end()
-    const level = reply.statusCode >= 500 ? 'warn' : 'debug'
-    if (logger.isLevelEnabled(level)) {
-      const fields = {
-        request_id: request.id,
-        trace_id: request.exchange.trace.traceId,
-        method,
-        route,
-        status: reply.statusCode,
-        ms: Math.round(reply.elapsedTime),
-      }
-      logger[level](fields, 'request')
-    }
+    const { method, exchange } = request
+    answered(exchange, { route: routeOf(request), method, status: reply.statusCode, seconds: reply.elapsedTime / 1000 })
     done()
   })
-  app.setErrorHandler((error, request, reply) => {
+  /** What an error that somebody threw is for the caller; the log has the rest. */
+  const broke = (error: unknown, { id }: { readonly id: RequestId }, route: string): Reason => {
     const reason = reasonOf(error as FastifyError, options)
-    if (reason === 'internal_error')
-      logger.error({ err: error, request_id: request.id, route: request.routeOptions.url }, 'a handler broke')
+    if (reason === 'internal_error') logger.error({ err: error, request_id: id, route }, 'a handler broke')
     else if (reason === 'store_unavailable' || reason === 'evidence_unavailable')
-      logger.warn({ err: error, request_id: request.id }, 'a dependency is away')
+      logger.warn({ err: error, request_id: id }, 'a dependency is away')
+    return reason
+  }
+  app.setErrorHandler((error, request, reply) => {
+    const reason = broke(error, request.exchange, routeOf(request))
     if (reason === 'body_too_large') reply.header('connection', 'close')
     return sendRefusal(request, reply, refuse(reason), rowOf.get(request.routeOptions.config), context(request))
   })
@@ -146,6 +111,7 @@ export async function createApp(options: ServiceOptions, probes: Probes, drainin
   const context = (request: FastifyRequest) => ({ service, requestId: request.id as RequestId })
   const rowOf = new WeakMap<object, RouteRow>()
   addServiceRoutes(app, { service, version: options.version, probes, rows: options.routes })
+  const checkReplies = options.checkReplies ?? false
   for (const row of options.routes) {
     const served = serveRoute(row, {
       service,
@@ -153,7 +119,7 @@ export async function createApp(options: ServiceOptions, probes: Probes, drainin
       internal: options.internal,
       idempotency: options.idempotency,
       resolveZone: options.resolveZone ?? zoneById,
-      checkReplies: options.checkReplies ?? false,
+      checkReplies,
       draining,
     })
     const config = {}
@@ -168,7 +134,7 @@ export async function createApp(options: ServiceOptions, probes: Probes, drainin
         if (!(await served.admit(request, reply))) return reply
         if (row.rate === undefined) return
         const { principal } = request.exchange
-        const wait = limiter.take(row.rate, principal.kind === 'anyone' ? request.ip : principalKey(principal))
+        const wait = limiter.take(row.rate, principal.kind === 'anyone' ? request.exchange.source : principalKey(principal))
         if (wait > 0)
           return sendRefusal(request, reply, refuse('rate_limited', undefined, { retry_after: Math.ceil(wait) }), row, context(request))
       },
@@ -176,7 +142,19 @@ export async function createApp(options: ServiceOptions, probes: Probes, drainin
     })
   }
   await app.ready()
+  const door = directDoor(options.routes, { service, checkReplies, draining, isDraining: probes.draining, sourceOf, broke, answered })
+  letPassFirst(app.server, door)
   return app
+}
+
+/** Whatever comes is shown to the door before the router. */
+function letPassFirst(server: Server, door: DirectDoor): void {
+  const routers = server.listeners('request') as RequestListener[]
+  server.removeAllListeners('request')
+  server.on('request', (request, response) => {
+    if (door(request, response)) return
+    for (const router of routers) router(request, response)
+  })
 }
 
 function reasonOf(error: FastifyError, options: ServiceOptions): Reason {
@@ -195,13 +173,4 @@ function reasonOf(error: FastifyError, options: ServiceOptions): Reason {
 
 function routeOf(request: FastifyRequest): string {
   return request.routeOptions.url ?? 'unmatched'
-}
-
-function one(header: string | string[] | undefined): string | undefined {
-  return typeof header === 'string' ? header : undefined
-}
-
-/** The caller's request id is only kept when it cannot break a log line or a header. */
-function printable(text: string | undefined): string | undefined {
-  return text !== undefined && /^[\x21-\x7e]{1,128}$/.test(text) ? text : undefined
 }

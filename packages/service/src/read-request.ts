@@ -1,5 +1,5 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import { ok, type Refusal, type Result, refuse } from '@caracal/core'
-import type { FastifyRequest } from 'fastify'
 import { isFormBody, MAX_FORM_BYTES, parseForm } from './form.ts'
 import { SEALED_TYPE } from './internal-call/signature.ts'
 import { parseJsonBody } from './json-body.ts'
@@ -11,7 +11,7 @@ import type { Validate } from './validate.ts'
 export const MAX_BODY_BYTES = 1_048_576
 
 /** 415 before the body is read. A body on a row that takes none is only let in when it is JSON, and then it must be `{}`. */
-export function checkMediaType(row: RouteRow, request: FastifyRequest): Result<void> {
+export function checkMediaType(row: RouteRow, request: { readonly headers: IncomingHttpHeaders }): Result<void> {
   const coding = request.headers['content-encoding']?.trim().toLowerCase()
   if (coding !== undefined && coding !== '' && coding !== 'identity')
     return refuse('unsupported_media_type', 'the body must not be encoded')

@@ -65,6 +65,8 @@ export type RouteInput<P, Q, B, R extends Replies> = {
   readonly audit?: string
   /** Takes `Idempotency-Key`. */
   readonly idempotent?: boolean
+  /** A POST form for anyone that is asked for so often that it has its own way past the router (`direct-door.ts`). */
+  readonly direct?: true
   /** Bodies of internal calls that carry secrets are encrypted, both ways. */
   readonly sealed?: boolean
   readonly params?: P

@@ -1,32 +1,18 @@
-import { isId, ok, type Refusal, type RequestId, type Result, refuse, type ZoneId } from '@caracal/core'
-import type { Span } from '@opentelemetry/api'
+import { isId, ok, type Refusal, type Result, refuse, type ZoneId } from '@caracal/core'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Answer } from './answer.ts'
 import type { Authenticator } from './authenticator.ts'
-import type { Departure } from './departure.ts'
+import type { Exchange } from './exchange.ts'
 import { isFormBody } from './form.ts'
 import { fingerprint, type IdempotencyClaim, type IdempotencyStore, idempotencyKey, type KeptAnswer } from './idempotency.ts'
-import type { ClaimedCall, InternalVerifier, ProvenCall } from './internal-call/verifier.ts'
+import type { InternalVerifier } from './internal-call/verifier.ts'
 import type { RefusalContext } from './problem.ts'
 import { checkMediaType, MAX_BODY_BYTES, readBody, readQuery } from './read-request.ts'
-import type { RouteRequest, RouteRow } from './route.ts'
+import type { RouteRow } from './route.ts'
+import { RouteCall } from './route-call.ts'
 import { jsonText, sendAnswer, sendRefusal } from './send-answer.ts'
-import type { TraceContext } from './trace.ts'
 import { type Validate, validator } from './validate.ts'
-import { authorize, type Principal, principalKey } from './who.ts'
-
-/** What the route layer knows of a request before its handler runs. */
-export type Exchange = {
-  readonly id: RequestId
-  readonly clientRequestId: string | undefined
-  readonly trace: TraceContext
-  readonly span: Span
-  readonly gone: Departure
-  principal: Principal
-  zone: ZoneId | null
-  claimed: ClaimedCall | undefined
-  proven: ProvenCall | undefined
-}
+import { authorize, principalKey } from './who.ts'
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -58,7 +44,7 @@ export function serveRoute(row: RouteRow, around: RouteSurroundings): ServedRout
   const params = row.params === undefined ? undefined : validator(row.params, 'path', { convert: true })
   const query = row.query === undefined ? undefined : validator(row.query, 'query', { convert: true })
   const body = row.body === undefined || isFormBody(row.body) ? undefined : validator(row.body, 'body', { convert: false })
-  const replies = around.checkReplies ? replyValidators(row) : new Map<number, Validate>()
+  const checkReply = around.checkReplies ? replyCheck(row) : undefined
   const open = row.who.some((who) => who.kind === 'anyone')
   const callers = row.who.flatMap((who) => (who.kind === 'internal' ? who.callers : []))
 
@@ -99,7 +85,7 @@ export function serveRoute(row: RouteRow, around: RouteSurroundings): ServedRout
       headers: request.headers,
       method: request.method,
       url: request.raw.url ?? '',
-      source: request.ip,
+      source: exchange.source,
       who: row.who,
     })
     if (!found.ok) return found
@@ -131,24 +117,7 @@ export function serveRoute(row: RouteRow, around: RouteSurroundings): ServedRout
     const claim = await claimKey(request, given.value.bytes)
     if (!claim.ok) return claim
     if (claim.value !== null && 'body' in claim.value) return claim.value
-    const call: RouteRequest<never, never, never> = {
-      id: exchange.id,
-      clientRequestId: exchange.clientRequestId,
-      principal: exchange.principal,
-      zone: exchange.zone,
-      params: given.value.params as never,
-      query: given.value.query as never,
-      body: given.value.body as never,
-      headers: request.headers,
-      method: request.method,
-      url: request.raw.url ?? '',
-      source: request.ip,
-      trace: exchange.trace,
-      get signal() {
-        return AbortSignal.any([exchange.gone.signal, around.draining])
-      },
-      idempotency: claim.value,
-    }
+    const call = new RouteCall(exchange, request.raw, { ...given.value, idempotency: claim.value }, around.draining)
     if (claim.value === null) return asAnswer(await row.handle(call), row)
     return runOnce(claim.value, async () => asAnswer(await row.handle(call), row))
   }
@@ -211,19 +180,14 @@ export function serveRoute(row: RouteRow, around: RouteSurroundings): ServedRout
     async serve(request, reply) {
       const result = await run(request)
       if (!(result instanceof Answer) && 'reason' in result) return sendRefusal(request, reply, result, row, context(request))
-      if (result instanceof Answer && result.contentType === undefined) {
-        const wrong = replies.get(result.status)?.(JSON.parse(jsonText(result.body) || 'null'))
-        if (wrong !== undefined && !wrong.ok) {
-          throw new Error(`${row.method} ${row.path} answered ${result.status} with another shape: ${JSON.stringify(wrong.violations)}`)
-        }
-      }
+      if (result instanceof Answer) checkReply?.(result)
       return sendAnswer(request, reply, result, row, around.draining)
     },
   }
 }
 
 /** Whether a header stands more than once in a flat list of names and values. */
-function isRepeated(rawHeaders: readonly string[], name: string): boolean {
+export function isRepeated(rawHeaders: readonly string[], name: string): boolean {
   let found = 0
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const given = rawHeaders[at] ?? ''
@@ -232,19 +196,26 @@ function isRepeated(rawHeaders: readonly string[], name: string): boolean {
   return found > 1
 }
 
-function asAnswer(result: Result<unknown> | Answer, row: RouteRow): Answer | Refusal {
+/** What a handler gave, with the status that its row promises for plain values. */
+export function asAnswer(result: Result<unknown> | Answer, row: RouteRow): Answer | Refusal {
   if (result instanceof Answer) return result
   if (!result.ok) return result
   const status = [200, 201, 202, 204].find((one) => one in row.reply) ?? 200
   return new Answer(status, result.value, {}, undefined)
 }
 
-function replyValidators(row: RouteRow): Map<number, Validate> {
-  const found = new Map<number, Validate>()
+/** Throws when an answer is not what its row promises. */
+export function replyCheck(row: RouteRow): (given: Answer) => void {
+  const promised = new Map<number, Validate>()
   for (const [status, schema] of Object.entries(row.reply)) {
-    if (schema !== null && !('problem' in schema)) found.set(Number(status), validator(schema, 'body', { convert: false }))
+    if (schema !== null && !('problem' in schema)) promised.set(Number(status), validator(schema, 'body', { convert: false }))
   }
-  return found
+  return ({ status, contentType, body }) => {
+    if (contentType !== undefined) return
+    const found = promised.get(status)?.(JSON.parse(jsonText(body) || 'null'))
+    if (found === undefined || found.ok) return
+    throw new Error(`${row.method} ${row.path} answered ${status} with another shape: ${JSON.stringify(found.violations)}`)
+  }
 }
 
 /** The default for `:zone`: ids only. */

@@ -69,6 +69,7 @@ const rows: RouteRow[] = [
     who: anyone,
     summary: 'Token endpoint',
     exposure: 'public',
+    direct: true,
     body: form(),
     reply: { 200: Type.Object({ grant: Type.String() }) },
     refusal: oauthError,

@@ -38,6 +38,7 @@ export function tokenRoutes(desk: MintDesk, metrics: StsMetrics, refusals: Pick<
       who: anyone,
       summary: 'Mint a mandate (client_credentials, token exchange)',
       exposure: 'public',
+      direct: true,
       audit: 'mandate.issued',
       body: form(),
       reply: {
