@@ -295,7 +295,7 @@ class Call {
   /** Evidence of what has no effect, or has had it: it is not waited for, and its failure is said aloud. */
   #note(event: Parameters<EvidenceWriter['record']>[0]): void {
     this.#desk.evidence
-      .record(event)
+      .record(event, 'soon')
       .catch((error: unknown) => this.#desk.logger.error({ err: error, type: event.type }, 'evidence could not be recorded'))
   }
 

@@ -8,8 +8,11 @@ export type EventDraft = Omit<Event, 'v' | 'id' | 'time' | 'service'>
  * `EvidenceUnavailable` when it cannot be made so: then the effect must not happen.
  */
 export type EvidenceWriter = {
-  /** Makes the canonical bytes, signs them, spools them. Returns the event id. */
-  record(draft: EventDraft): Promise<string>
+  /**
+   * Makes the canonical bytes, signs them, spools them. Returns the event id. What nobody waits for is wanted `soon`: it costs no durable
+   * write of its own when others follow within 20 ms.
+   */
+  record(draft: EventDraft, when?: 'now' | 'soon'): Promise<string>
   /** Whether the next `record` is expected to work; `/ready` asks it. */
   writable(): boolean
   /** Flushes to the work stream as far as it can within `ms`; what remains stays on the volume. Returns what is left. */

@@ -47,7 +47,7 @@ export async function openEvidenceWriter(options: EvidenceWriterOptions): Promis
 
   return {
     producer: spool.producer,
-    record: (draft) => {
+    record: (draft, when) => {
       const { now, time } = moment()
       let made: MadeEvent
       try {
@@ -56,7 +56,7 @@ export async function openEvidenceWriter(options: EvidenceWriterOptions): Promis
         return Promise.reject(error)
       }
       const { id, text } = made
-      const durable = spool.append(text)
+      const durable = spool.append(text, when)
       if (mode === 'write-ahead') return durable.then(() => id)
       durable.catch((error) => logger.error({ err: error, id }, 'evidence is lost: it could not be made durable'))
       return Promise.resolve(id)

@@ -270,3 +270,24 @@ test('a directory that is gone is an unwritable volume', async () => {
   expect(await log.append('record')).toBe(2)
   await log.close()
 })
+
+test('an event that nobody waits for takes the next commit or makes one of its own, and is there when the log was closed', async () => {
+  const dir = freshDir()
+  const log = await openLog(dir)
+  const quiet = log.append('record', 'soon')
+  expect(await Promise.all([quiet, log.append('record')])).toEqual([1, 2])
+  expect(log.commits, 'both in one').toBe(1)
+  expect(await log.append('record', 'soon'), 'alone').toBe(3)
+  for (let round = 0; round < 20; round += 1) {
+    // One comes while a commit runs that takes it along: its own time ends with nothing left to write.
+    const waited = log.append('record')
+    const along = log.append('record', 'soon')
+    await Promise.all([waited, along])
+    await new Promise((resolve) => setTimeout(resolve, 25))
+    expect(await log.append('record')).toBe(await log.append('record', 'soon').then((seq) => seq - 1))
+  }
+  const last = log.append('record', 'soon')
+  await log.close()
+  expect(await last).toBe(84)
+  expect((await openLog(dir)).lastSeq).toBe(84)
+})

@@ -8,6 +8,9 @@ import { recordLength, SEGMENT_HEADER, type SpoolRecord, segmentName, writeRecor
 import { createSegmentFile, openSegmentFile, SpareSegment, writeDurably } from './segment-file.ts'
 import type { Segment } from './spool-files.ts'
 
+/** `soon`: nobody waits for it. */
+export type Wanted = 'now' | 'soon'
+
 type Waiting = {
   readonly text: string
   readonly bytes: number
@@ -29,8 +32,10 @@ export type AppendLogOptions = {
 }
 
 const PROBE_MS = 500
-/** Under load commits begin no faster one after the other; a lone event never waits. */
-const COMMIT_EVERY_MS = 1
+/** Commits begin no faster one after the other: each costs the same whether it serves one event or fifty. A lone event never waits. */
+const COMMIT_EVERY_MS = 2
+/** How long an event that nobody waits for waits for a commit of others. */
+const SOON_MS = 20
 /** Room that there must be for the next events. */
 const RESERVE_BYTES = 256 * 1024
 const READ_BYTES = 1024 * 1024
@@ -65,6 +70,9 @@ export class AppendLog {
   /** Whether a write makes the last segment longer on the volume. */
   #grows = true
   #writing: Promise<void> | undefined
+  #soon: NodeJS.Timeout | undefined
+  /** When the last commit began, on the clock of `performance.now`. */
+  #begun = Number.NEGATIVE_INFINITY
   #broken: Error | undefined
   #probe: NodeJS.Timeout | undefined
   #closed = false
@@ -110,8 +118,11 @@ export class AppendLog {
     return this.bytes + Math.max(bytes, Math.min(RESERVE_BYTES, maxBytes / 8)) + GROUP_OVERHEAD <= maxBytes
   }
 
-  /** Resolves with the number of the event when it is durable. @throws EvidenceUnavailable when it cannot be made so. */
-  append(text: string): Promise<number> {
+  /**
+   * Resolves with the number of the event when it is durable. One that is wanted `soon` takes the next commit of others, or its own
+   * after 20 ms. @throws EvidenceUnavailable when it cannot be made durable.
+   */
+  append(text: string, when: Wanted = 'now'): Promise<number> {
     if (this.#closed) return Promise.reject(new EvidenceUnavailable('the spool is closed'))
     const bytes = Buffer.byteLength(text) + 1
     if (this.#broken) return Promise.reject(new EvidenceUnavailable('the spool cannot be written', { cause: this.#broken }))
@@ -123,19 +134,26 @@ export class AppendLog {
     this.#waitingBytes += bytes
     return new Promise((resolve, reject) => {
       this.#waiting.push({ text, bytes, resolve, reject })
-      this.#writing ??= this.#write()
+      if (when === 'now') this.#begin()
+      else this.#soon ??= setTimeout(() => this.#begin(), SOON_MS).unref()
     })
   }
 
+  #begin(): void {
+    clearTimeout(this.#soon)
+    this.#soon = undefined
+    if (this.#waiting.length > 0) this.#writing ??= this.#write()
+  }
+
   async #write(): Promise<void> {
-    await Promise.resolve() // everything that is appended in this turn goes along
     while (this.#waiting.length > 0) {
+      await this.#gather()
       const entries = this.#waiting
       this.#waiting = []
       try {
         const segment = await this.#writableSegment()
         const records = this.#sealed(entries)
-        const begun = performance.now()
+        this.#begun = performance.now()
         const bytes = this.#encoded(records)
         await this.#writeRecords(segment, bytes)
         this.#storedBytes += bytes.length
@@ -149,7 +167,6 @@ export class AppendLog {
           this.#next += 1
         }
         this.#options.onDurable()
-        if (entries.length > 1) await this.#gather(begun)
       } catch (error) {
         await this.#failed(error, entries)
       }
@@ -157,11 +174,12 @@ export class AppendLog {
     this.#writing = undefined
   }
 
-  /** Where events come together, more of them are on their way: a commit for each would cost more than all of them do. */
-  async #gather(begun: number): Promise<void> {
-    if (this.#closed || performance.now() - begun >= COMMIT_EVERY_MS) return
-    await new Promise<void>((resolve) => {
-      setTimeout(resolve, COMMIT_EVERY_MS)
+  /** Everything that comes out of this turn of the event loop goes along, and under load what comes within the next moment. */
+  #gather(): Promise<void> {
+    const early = this.#begun + COMMIT_EVERY_MS - performance.now()
+    return new Promise((resolve) => {
+      if (early <= 0 || this.#closed) setImmediate(resolve)
+      else setTimeout(resolve, early)
     })
   }
 
@@ -341,6 +359,7 @@ export class AppendLog {
   async close(): Promise<void> {
     this.#closed = true
     clearInterval(this.#probe)
+    this.#begin()
     await this.#writing
     await this.#endSegment()
     await this.#spare.remove()

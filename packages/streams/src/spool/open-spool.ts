@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { type EvidenceGroup, isVersion1, type VerifiedEvidence } from '../evidence/evidence-payload.ts'
 import type { StreamLogger } from '../stream-logger.ts'
 import type { Streams } from '../streams.ts'
-import { AppendLog } from './append-log.ts'
+import { AppendLog, type Wanted } from './append-log.ts'
 import { lockDirectory } from './directory-lock.ts'
 import { Drain } from './drain.ts'
 import type { SpoolRecord } from './segment.ts'
@@ -49,10 +49,10 @@ export type SpoolHealth = {
 export type Spool = {
   readonly producer: string
   /**
-   * Keeps the text of an event and resolves with its number at this producer when it is durable.
+   * Keeps the text of an event and resolves with its number at this producer when it is durable. `soon`: with the next event, or within 20 ms.
    * @throws EvidenceUnavailable when the volume is full or cannot be written.
    */
-  append(text: string): Promise<number>
+  append(text: string, when?: Wanted): Promise<number>
   /** The ledger holds everything up to and including `seq`. */
   confirm(seq: number): void
   writable(): boolean
@@ -124,7 +124,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
     return {
       producer,
-      append: (text) => log.append(text),
+      append: (text, when) => log.append(text, when),
       confirm: (seq) => {
         if (!Number.isSafeInteger(seq) || seq <= confirmed || seq > log.lastSeq) return
         confirmed = seq
