@@ -6,14 +6,16 @@ import type { Queryable } from './database.ts'
 /** A message of a work stream that the stream store took and that nobody has confirmed yet. */
 export type UnconfirmedMessage = { readonly partition: string; readonly payload: string }
 
-/** Takes published rows out of the outbox and keeps their messages until they are confirmed, in one statement (P-099). */
+/**
+ * Keeps messages of the outbox that are about to be published until they are confirmed (P-099). Before, because who consumes them may
+ * confirm them before their publisher knows that they are published.
+ */
 export async function keepUnconfirmed(db: Queryable, ids: readonly number[]): Promise<void> {
   if (ids.length === 0) return
   await sql`
-    WITH published AS (DELETE FROM outbox WHERE id = ANY (${ids}::bigint[]) RETURNING stream, aggregate, payload)
     INSERT INTO outbox_unconfirmed (digest, stream, aggregate, payload)
-    SELECT sha256(convert_to(payload, 'UTF8')), stream, aggregate, payload FROM published
-    ON CONFLICT (digest) DO NOTHING`.execute(db)
+    SELECT sha256(convert_to(payload, 'UTF8')), stream, aggregate, payload FROM outbox WHERE id = ANY (${ids}::bigint[])
+    ON CONFLICT (digest) DO UPDATE SET sent_at = now()`.execute(db)
 }
 
 /** Whoever consumes the stream holds what these messages carry: they need not come again. */

@@ -1,5 +1,5 @@
 import { type BroadcastStream, STREAMS, type StreamName, type WorkStream } from '@caracal/core'
-import { type Database, keepUnconfirmed } from '@caracal/postgres'
+import { confirmMessages, type Database, keepUnconfirmed } from '@caracal/postgres'
 import { sql } from 'kysely'
 import { resendUnconfirmed } from './outbox-resend.ts'
 import { backoff, pause } from './pause.ts'
@@ -83,9 +83,18 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
     return failed.flat()
   }
 
-  /** One work stream: everything in one go, and if that fails, all of it again. */
+  /**
+   * One work stream: everything in one go, and if that fails, all of it again. A stream store beside Postgres may lose what it took:
+   * work is kept until it is confirmed.
+   */
   async function append(lane: readonly Row[]): Promise<Failed[]> {
     const stream = lane[0]?.stream as WorkStream
+    if (streams.driver !== 'postgres') {
+      await keepUnconfirmed(
+        database.query,
+        lane.map(({ id }) => id),
+      )
+    }
     try {
       await streams.append(
         stream,
@@ -114,15 +123,9 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
     return rows.map((row) => ({ row, error, pauseMs }))
   }
 
-  /** A stream store beside Postgres may lose what it took: work is kept until it is confirmed. */
   async function finish(rows: readonly Row[]): Promise<void> {
-    const kept = streams.driver === 'postgres' ? [] : rows.filter((row) => kindOf(row) === 'work')
-    const gone = rows.filter((row) => !kept.includes(row)).map((row) => row.id)
-    await keepUnconfirmed(
-      database.query,
-      kept.map((row) => row.id),
-    )
-    if (gone.length > 0) await sql`DELETE FROM outbox WHERE id = ANY (${gone}::bigint[])`.execute(database.query)
+    if (rows.length === 0) return
+    await sql`DELETE FROM outbox WHERE id = ANY (${rows.map(({ id }) => id)}::bigint[])`.execute(database.query)
   }
 
   async function postpone(failed: readonly Failed[], storeIsAway: boolean): Promise<void> {
@@ -132,6 +135,9 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
         ${failed.map(({ row }) => row.id)}::bigint[], ${failed.map(({ pauseMs }) => (storeIsAway ? 0 : pauseMs))}::float8[]
       ) AS again (failed, pause)
       WHERE id = failed`.execute(database.query)
+    // They are still in the outbox, and kept anew when they go again.
+    const work = failed.flatMap(({ row }) => (kindOf(row) === 'work' ? [row.payload] : []))
+    if (streams.driver !== 'postgres') await confirmMessages(database.query, work)
   }
 
   /** A store that answers and takes nothing, full or read-only, is as good as away. */
@@ -227,27 +233,35 @@ export function startOutboxDispatcher(options: OutboxDispatcherOptions): OutboxD
   }
 }
 
+/** So many of the oldest rows are looked at for some to claim; more when somebody else holds or has paused all of them. */
+const FRONT = 5_000
+
 /**
  * Leases the next rows, oldest first. A row waits while an earlier one of its stream and aggregate is leased or paused, so
  * order holds whoever publishes. The statement is all that a transaction covers: nothing is locked while publishing.
  */
-async function claim(database: Database, leaseMs: number): Promise<readonly Row[]> {
-  const rows = await database.transaction(async (tx) => {
+async function claim(database: Database, leaseMs: number, front = FRONT): Promise<readonly Row[]> {
+  const found = await database.transaction(async (tx) => {
     await sql`SELECT pg_advisory_xact_lock(${CLAIM_LOCK}::bigint)`.execute(tx)
-    const found = await sql<Row>`
-      UPDATE outbox SET available_at = statement_timestamp() + ${leaseMs} * interval '1 millisecond'
-      WHERE id IN (
-        SELECT id FROM outbox candidate
-        WHERE dead_at IS NULL AND available_at <= statement_timestamp() AND NOT EXISTS (
-          SELECT FROM outbox earlier
-          WHERE earlier.stream = candidate.stream AND earlier.aggregate = candidate.aggregate AND earlier.dead_at IS NULL
-            AND earlier.id < candidate.id AND earlier.available_at > statement_timestamp()
-        )
-        ORDER BY id LIMIT ${BATCH}
+    const { rows } = await sql<Row & { readonly looked: number }>`
+      WITH front AS MATERIALIZED (
+        SELECT id, stream, aggregate, available_at FROM outbox WHERE dead_at IS NULL ORDER BY id LIMIT ${front}
+      ), held AS MATERIALIZED (
+        SELECT stream, aggregate, min(id) AS first FROM front WHERE available_at > statement_timestamp() GROUP BY stream, aggregate
+      ), free AS MATERIALIZED (
+        SELECT front.id FROM front LEFT JOIN held USING (stream, aggregate)
+        WHERE available_at <= statement_timestamp() AND (held.first IS NULL OR held.first > front.id)
+        ORDER BY front.id LIMIT ${BATCH}
+      ), claimed AS (
+        UPDATE outbox SET available_at = statement_timestamp() + ${leaseMs} * interval '1 millisecond'
+        FROM free WHERE outbox.id = free.id
+        RETURNING outbox.id, outbox.stream, outbox.aggregate, outbox.payload, outbox.attempts
       )
-      RETURNING id, stream, aggregate, payload, attempts`.execute(tx)
-    return found.rows
+      SELECT claimed.*, looked FROM (SELECT count(*) AS looked FROM front) AS front LEFT JOIN claimed ON true`.execute(tx)
+    return rows
   })
+  const rows = found.filter(({ id }) => id !== null)
+  if (rows.length === 0 && (found[0]?.looked ?? 0) >= front) return await claim(database, leaseMs, front * 10)
   return rows.toSorted((a, b) => a.id - b.id)
 }
 

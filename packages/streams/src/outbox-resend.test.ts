@@ -46,7 +46,7 @@ test('[P-099] evidence that left the outbox and that Redis lost is sent again un
   )
   await vi.waitFor(async () => expect(await inStream()).toEqual(PAYLOADS), WAIT)
   await vi.waitFor(async () => expect(await unconfirmed()).toBe(50), WAIT)
-  expect((await sql`SELECT FROM outbox`.execute(database.query)).rows).toEqual([])
+  await vi.waitFor(async () => expect((await sql`SELECT FROM outbox`.execute(database.query)).rows).toEqual([]), WAIT)
 
   // The ledger is only slow.
   await new Promise((resolve) => setTimeout(resolve, 2_500))
@@ -61,4 +61,26 @@ test('[P-099] evidence that left the outbox and that Redis lost is sent again un
   await new Promise((resolve) => setTimeout(resolve, 2_500))
   expect(await inStream()).toEqual([])
   await Promise.all(dispatchers.map((dispatcher) => dispatcher.stop()))
+})
+
+test('[P-099] what is confirmed the moment it is in the stream is not kept for a second time', async () => {
+  await redis.flushall()
+  const consumer = await streams.consume(STREAM, {
+    group: 'prompt',
+    consumer: 'c',
+    batch: 50,
+    handle: async (messages) => {
+      await confirmMessages(
+        database.query,
+        messages.map(({ payload }) => payload),
+      )
+      return messages.map(() => 'done' as const)
+    },
+  })
+  const dispatcher = startOutboxDispatcher({ database, streams, logger: SILENT, producer: 'test' })
+  for (let at = 0; at < 20; at += 1) await enqueue(database.query, { stream: STREAM, aggregate: 'zone', payload: `prompt ${at}` })
+  await vi.waitFor(async () => expect((await sql`SELECT FROM outbox`.execute(database.query)).rows).toEqual([]), WAIT)
+  await vi.waitFor(async () => expect(await unconfirmed()).toBe(0), WAIT)
+  await dispatcher.stop()
+  await consumer.stop()
 })
