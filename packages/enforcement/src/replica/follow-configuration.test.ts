@@ -129,6 +129,27 @@ it('a source that lags behind its broadcast is asked again', async () => {
   await until(() => state.loaded()[zone.id]?.version === 2)
 })
 
+it('a zone that changes all the time is served as long as each change is loaded within a moment, and none waits for the next look [P-024]', async () => {
+  const zone = zoneSnapshot({ policy: active() })
+  const { held, seen, source } = truth(zone)
+  const { state, follower, turn } = replica(source)
+  await follower.loaded
+  for (let version = 2; version < 8; version += 1) {
+    // Each change is heard of while the one before is being read.
+    const gate = Promise.withResolvers<void>()
+    seen.hold = gate.promise
+    const loads = seen.loads.length
+    await changed({ ...zone, version })
+    await until(() => seen.loads.length > loads)
+    await changed({ ...zone, version: version + 1 })
+    turn(600)
+    held.set(zone.id, { ...zone, version })
+    gate.resolve()
+    await until(() => (state.zone(zone.id)?.snapshot.version ?? 0) >= version)
+    expect(state.zone(zone.id)?.policy.kind).toBe('active')
+  }
+})
+
 it('loads are single flight, and messages about what is held cost nothing', async () => {
   const zone = zoneSnapshot({})
   const { held, seen, source } = truth(zone)

@@ -41,7 +41,8 @@ const RETRY = { first: 100, most: 1000 }
 /** How long a newer version may be known without being loaded before the zone refuses: lagging sources need a moment. */
 const GRACE_MS = 1000
 
-type Wanted = { version: number; readonly since: number; nextTry: number; delay: number }
+/** `first`: the version that is known for longest and not held; `since`: for how long that is. */
+type Wanted = { version: number; first: number; since: number; nextTry: number; delay: number }
 
 /**
  * Keeps the zones of a replica current (P-023): the ends of both broadcasts are noted, everything is loaded, the broadcasts
@@ -69,6 +70,7 @@ export function followConfiguration(options: ConfigurationOptions): Configuratio
   function load(zone: ZoneId): Promise<void> {
     const flying = flights.get(zone)
     if (flying !== undefined) return flying
+    const heard = wanted.get(zone)?.version ?? 0
     const flight = (async () => {
       try {
         const [snapshot] = await source.snapshot([zone])
@@ -77,6 +79,12 @@ export function followConfiguration(options: ConfigurationOptions): Configuratio
         settle(zone)
       } finally {
         flights.delete(zone)
+        // Something newer was heard of since it was asked for.
+        const want = wanted.get(zone)
+        if (want !== undefined && want.version > heard) {
+          want.nextTry = monotonic()
+          pursue()
+        }
       }
     })()
     flights.set(zone, flight)
@@ -87,7 +95,15 @@ export function followConfiguration(options: ConfigurationOptions): Configuratio
   function settle(zone: ZoneId): void {
     const want = wanted.get(zone)
     const held = state.zone(zone)
-    if (want !== undefined && held !== undefined && held.snapshot.version >= want.version) wanted.delete(zone)
+    if (want === undefined || held === undefined || held.snapshot.version < want.first) return
+    if (held.snapshot.version >= want.version) {
+      wanted.delete(zone)
+      return
+    }
+    // It follows: what came meanwhile is known for a shorter time.
+    want.first = want.version
+    want.since = monotonic()
+    want.delay = RETRY.first
   }
 
   function want(zone: ZoneId, version: number): void {
@@ -95,7 +111,7 @@ export function followConfiguration(options: ConfigurationOptions): Configuratio
     if (held !== undefined && held.snapshot.version >= version && held.policy.kind !== 'failed') return
     const known = wanted.get(zone)
     if (known !== undefined) known.version = Math.max(known.version, version)
-    else wanted.set(zone, { version, since: monotonic(), nextTry: monotonic(), delay: RETRY.first })
+    else wanted.set(zone, { version, first: version, since: monotonic(), nextTry: monotonic(), delay: RETRY.first })
     pursue()
   }
 
