@@ -64,6 +64,8 @@ export type Stage = {
 export type StageOptions = {
   readonly replicas?: Partial<Readonly<Record<ServiceRole, number>>>
   readonly environment?: Readonly<Record<string, string>>
+  /** A folder: keys, tokens and logins are handed over as files in it. */
+  readonly secretsIn?: string
   /** How long the upstream takes for its answer; milliseconds. */
   readonly upstreamDelay?: number
 }
@@ -93,6 +95,7 @@ export async function startStage(options: StageOptions = {}): Promise<Stage> {
       redisUrl: `${redis.url}/0`,
       firstPort: port + 2,
       ...(options.replicas === undefined ? {} : { replicas: options.replicas }),
+      ...(options.secretsIn === undefined ? {} : { secretsIn: options.secretsIn }),
       ...(options.environment === undefined ? {} : { environment: options.environment }),
     })
     stops.push(

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -56,7 +56,12 @@ export type ServicesOptions = {
   /** Processes of a role; one unless said otherwise. */
   readonly replicas?: Partial<Readonly<Record<ServiceRole, number>>>
   readonly environment?: Readonly<Record<string, string>>
+  /** A folder: keys, tokens and logins are handed over as files in it, each named like its setting. */
+  readonly secretsIn?: string
 }
+
+/** What can be handed over as a file that changes while a service runs. */
+const SECRET = /_KEY$|_KEK$|_TOKEN$|^METRICS_BEARER$|^(?:DATABASE|REDIS)_URL$/
 
 const hex = () => randomBytes(32).toString('hex')
 const token = () => `cat_${randomBytes(32).toString('base64url')}`
@@ -101,7 +106,8 @@ export async function startServices(options: ServicesOptions): Promise<Services>
     AUDIT_ADMIN_TOKEN: token(),
     ...options.environment,
   }
-  const all = places.map((place) => service(place, environment))
+  const handed = options.secretsIn === undefined ? environment : inFiles(environment, options.secretsIn)
+  const all = places.map((place) => service(place, handed))
   const stop = async () => {
     await Promise.all(all.map((one) => one.end('SIGKILL')))
     await Promise.all(balancers.map((balancer) => balancer.stop()))
@@ -132,6 +138,21 @@ export async function startServices(options: ServicesOptions): Promise<Services>
       }),
     stop,
   }
+}
+
+/** The same environment with `<NAME>_FILE` in the place of every secret; the given one shows from then on what the files say. */
+function inFiles(environment: Record<string, string>, folder: string): Record<string, string> {
+  const handed: Record<string, string> = {}
+  for (const [name, value] of Object.entries(environment)) {
+    if (!SECRET.test(name)) handed[name] = value
+    else {
+      const file = join(folder, name)
+      writeFileSync(file, `${value}\n`, { mode: 0o600 })
+      handed[`${name}_FILE`] = file
+      Object.defineProperty(environment, name, { enumerable: true, get: () => readFileSync(file, 'utf8').split('\n')[0] })
+    }
+  }
+  return handed
 }
 
 type Place = Pick<Service, 'role' | 'name' | 'url' | 'metrics' | 'spool'>

@@ -8,12 +8,15 @@ import {
   type Logger,
   observePool,
   ownDatabase,
+  ownFiles,
   ownStreams,
   type RouteRow,
   type RunningService,
   type StopHook,
   schemaCheck,
+  secretsOf,
   startService,
+  trustAuthorities,
   validNow,
   watchStore,
   writesCheck,
@@ -57,7 +60,8 @@ const RATES = {
 
 /** Starts the API: configuration, policies, revocations and who may change them. Rejects when a port is taken or a setting is missing. */
 export async function startApi(config: ApiConfiguration, shared: ApiShared = {}): Promise<RunningService> {
-  const logger = shared.logger ?? createLogger({ name: 'api', level: config.LOG_LEVEL })
+  const logger = shared.logger ?? createLogger({ name: 'api', level: config.LOG_LEVEL, secrets: () => secretsOf(config) })
+  if (config.CA_BUNDLE !== undefined) trustAuthorities(config.CA_BUNDLE)
   const version = shared.version ?? '0.1.0'
   const stops: StopHook[] = []
   const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
@@ -76,6 +80,11 @@ export async function startApi(config: ApiConfiguration, shared: ApiShared = {})
     onStop('revocation feeds', () => hub.close())
 
     const metrics = createMetrics({ service: 'api', version, mode: config.CARACAL_MODE })
+    ownFiles(
+      config,
+      { database: shared.database === undefined ? database : undefined, streams: shared.streams === undefined ? streams : undefined },
+      { logger, metrics, onStop },
+    )
     observePool(metrics, database)
     store.observe(metrics)
     metrics.gauge('caracal_outbox_messages', 'Messages of the outbox: waiting to be published, or dead.', ['state'], async (own) => {

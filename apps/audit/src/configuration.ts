@@ -5,7 +5,7 @@ const settings = {
   ...serviceSettings(9090),
   ...databaseSettings,
   ...streamsSettings,
-  ZONE_KEK: setting.key({ meaning: 'Seals the log keys of the zones.' }),
+  ZONE_KEK: setting.key({ meaning: 'Seals the log keys of the zones.', seals: true }),
   ISSUER_URL: setting.url({
     meaning: 'Public base URL of the STS; the origin of a zone’s log is {ISSUER_URL without scheme}/zones/{zone id}.',
   }),

@@ -12,11 +12,14 @@ import {
   type Logger,
   observePool,
   ownDatabase,
+  ownFiles,
   ownStreams,
   type RunningService,
   type StopHook,
   schemaCheck,
+  secretsOf,
   startService,
+  trustAuthorities,
   validNow,
   watchStore,
   writesCheck,
@@ -54,7 +57,8 @@ export type AuditShared = {
  * rewritten. Rejects when Postgres or the streams do not answer at start.
  */
 export async function startAudit(config: AuditConfiguration, shared: AuditShared = {}): Promise<RunningService> {
-  const logger = shared.logger ?? createLogger({ name: 'audit', level: config.LOG_LEVEL })
+  const logger = shared.logger ?? createLogger({ name: 'audit', level: config.LOG_LEVEL, secrets: () => secretsOf(config) })
+  if (config.CA_BUNDLE !== undefined) trustAuthorities(config.CA_BUNDLE)
   const version = shared.version ?? '0.1.0'
   const stops: StopHook[] = []
   const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
@@ -65,6 +69,11 @@ export async function startAudit(config: AuditConfiguration, shared: AuditShared
     const clock = shared.clock ?? store.clock.now
     const settings = { kek: config.ZONE_KEK, issuerUrl: config.ISSUER_URL }
     const metrics = createMetrics({ service: 'audit', version, mode: config.CARACAL_MODE })
+    ownFiles(
+      config,
+      { database: shared.database === undefined ? database : undefined, streams: shared.streams === undefined ? streams : undefined },
+      { logger, metrics, onStop },
+    )
     const own = auditMetrics(metrics, { database, streams })
     observePool(metrics, database)
     store.observe(metrics)

@@ -22,13 +22,16 @@ import {
   type OnStop,
   observePool,
   ownDatabase,
+  ownFiles,
   ownStreams,
   type RouteRow,
   type RunningService,
   revocationPropagation,
   type StopHook,
   schemaCheck,
+  secretsOf,
   startService,
+  trustAuthorities,
   validNow,
   watchStore,
   writesCheck,
@@ -67,7 +70,8 @@ const RATES = { mutation: { perSecond: 500, burst: 1_000 }, authority: { perSeco
  * Resolves when every zone is loaded and the revocation view has joined the broadcast.
  */
 export async function startCoordinator(config: CoordinatorConfiguration, shared: CoordinatorShared = {}): Promise<RunningService> {
-  const logger = shared.logger ?? createLogger({ name: 'coordinator', level: config.LOG_LEVEL })
+  const logger = shared.logger ?? createLogger({ name: 'coordinator', level: config.LOG_LEVEL, secrets: () => secretsOf(config) })
+  if (config.CA_BUNDLE !== undefined) trustAuthorities(config.CA_BUNDLE)
   const version = shared.version ?? '0.1.0'
   const stops: StopHook[] = []
   const onStop: OnStop = (name, stop) => stops.push({ name, stop })
@@ -126,6 +130,11 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
     onStop('refusals', refusals.close)
 
     const metrics = createMetrics({ service: 'coordinator', version, mode: config.CARACAL_MODE })
+    ownFiles(
+      config,
+      { database: shared.database === undefined ? database : undefined, streams: shared.streams === undefined ? streams : undefined },
+      { logger, metrics, onStop },
+    )
     revocations.measure(revocationPropagation(metrics))
     const own = coordinatorMetrics(metrics, {
       zones: () => state.zones().length,

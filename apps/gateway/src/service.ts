@@ -16,13 +16,16 @@ import {
   listen,
   observeConnections,
   observeSpool,
+  ownFiles,
   ownStreams,
   type RunningService,
   revocationPropagation,
   type StopHook,
   type StopReport,
+  secretsOf,
   shedLoad,
   startMetricsListener,
+  trustAuthorities,
   validNow,
   watchStore,
 } from '@caracal/service'
@@ -49,7 +52,8 @@ const FLUSH_MS = 3_000
  * until then. It needs no database: configuration, revocations and credentials come from the STS.
  */
 export async function startGateway(config: GatewayConfiguration, shared: GatewayShared = {}): Promise<RunningService> {
-  const logger = shared.logger ?? createLogger({ name: 'gateway', level: config.LOG_LEVEL })
+  const logger = shared.logger ?? createLogger({ name: 'gateway', level: config.LOG_LEVEL, secrets: () => secretsOf(config) })
+  if (config.CA_BUNDLE !== undefined) trustAuthorities(config.CA_BUNDLE)
   const version = shared.version ?? '0.1.0'
   const stops: StopHook[] = []
   const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
@@ -94,6 +98,7 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
   const rates = callRates({ perApplication: config.APPLICATION_RATE, unprovenPerSource: config.UNPROVEN_RATE, verifier })
   const sourceOf = createSourceOf(config.TRUSTED_PROXIES)
   const metrics = createMetrics({ service: 'gateway', version, mode: config.CARACAL_MODE })
+  ownFiles(config, { streams: shared.streams === undefined ? streams : undefined }, { logger, metrics, onStop })
   revocations.measure(revocationPropagation(metrics))
   const own = gatewayMetrics(metrics, {
     zones: () => state.zones().length,

@@ -14,7 +14,7 @@ const settings = {
   ...streamsSettings,
   ...loadSettings,
   GATEWAY_STS_HMAC_KEY: setting.key({ meaning: 'Signs internal calls and encrypts the secrets in them.' }),
-  ZONE_KEK: setting.key({ meaning: 'Seals zone keys, peppers and provider secrets.' }),
+  ZONE_KEK: setting.key({ meaning: 'Seals zone keys, peppers and provider secrets.', seals: true }),
   ISSUER_URL: setting.url({ meaning: 'Public base URL; every zone’s issuer is {ISSUER_URL}/zones/{zone id}.' }),
   ISSUER_ALIASES: setting.list({ meaning: 'Former issuer URLs whose mandates are still accepted while it moves.', default: [] }),
   SPOOL_DIR: setting.string({ meaning: 'Directory of the evidence spool.', default: './spool' }),

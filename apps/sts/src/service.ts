@@ -13,13 +13,16 @@ import {
   observePool,
   observeSpool,
   ownDatabase,
+  ownFiles,
   ownStreams,
   type RunningService,
   revocationPropagation,
   type StopHook,
   schemaCheck,
+  secretsOf,
   shedLoad,
   startService,
+  trustAuthorities,
   validNow,
   watchStore,
 } from '@caracal/service'
@@ -64,7 +67,8 @@ const RATES = { discovery: { perSecond: 50, burst: 200 } }
  * zone is loaded and has keys. Rejects when Postgres or the streams do not answer at start.
  */
 export async function startSts(config: StsConfiguration, shared: StsShared = {}): Promise<RunningService> {
-  const logger = shared.logger ?? createLogger({ name: 'sts', level: config.LOG_LEVEL })
+  const logger = shared.logger ?? createLogger({ name: 'sts', level: config.LOG_LEVEL, secrets: () => secretsOf(config) })
+  if (config.CA_BUNDLE !== undefined) trustAuthorities(config.CA_BUNDLE)
   const version = shared.version ?? '0.1.0'
   const stops: StopHook[] = []
   const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
@@ -129,6 +133,11 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
 
     const mandates = mandateVerifier({ keyring: (zone) => zones.get(zone)?.keyring })
     const metrics = createMetrics({ service: 'sts', version, mode: config.CARACAL_MODE })
+    ownFiles(
+      config,
+      { database: shared.database === undefined ? database : undefined, streams: shared.streams === undefined ? streams : undefined },
+      { logger, metrics, onStop },
+    )
     const throttle = createFailureThrottle({ now: clock })
     revocations.measure(revocationPropagation(metrics))
     const own = stsMetrics(metrics, {

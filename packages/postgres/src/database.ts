@@ -7,6 +7,9 @@ export type DatabaseLogger = {
   error(fields: object, message: string): void
 }
 
+/** Connections by what they do; `waiting` are requests for one. */
+export type PoolState = { readonly max: number; readonly inUse: number; readonly idle: number; readonly waiting: number }
+
 /** What every repository takes first: statements on their own, or within the caller's transaction. */
 export type Queryable = Kysely<Tables> | Transaction<Tables>
 
@@ -25,6 +28,11 @@ export type Database = {
   statements(): number
   /** Resolves when the server answers within two seconds; throws when it does not. */
   ping(): Promise<void>
-  pool(): { readonly max: number; readonly inUse: number; readonly idle: number; readonly waiting: number }
+  /**
+   * From now on new connections are made with the user and password of this URL; those of the former end when what they do is done.
+   * Rejects and changes nothing when it names another server or database, or when nobody can log in with it.
+   */
+  relogin(url: string): Promise<void>
+  pool(): PoolState
   close(): Promise<void>
 }

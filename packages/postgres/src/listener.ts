@@ -14,7 +14,7 @@ const BACKOFF_MS = { first: 100, most: 5_000 }
  * answered, it reconnects with jittered backoff, listens to everything again and tells every subscriber (P-137).
  */
 export class Listener {
-  readonly #settings: pg.ClientConfig
+  #settings: pg.ClientConfig
   readonly #logger: DatabaseLogger
   readonly #channels = new Map<string, Set<Subscriber>>()
   #client: pg.Client | undefined
@@ -44,6 +44,12 @@ export class Listener {
       throw error
     }
     return () => this.#forget(channel, subscriber)
+  }
+
+  /** Connects again with these settings, as after a break: subscribers are told. */
+  relogin(settings: pg.ClientConfig): void {
+    this.#settings = settings
+    if (this.#client !== undefined) this.#again(this.#client)
   }
 
   async close(): Promise<void> {
@@ -119,9 +125,13 @@ export class Listener {
 
   #broken(client: pg.Client, error: Error | undefined): void {
     if (this.#client !== client || this.#closed.signal.aborted) return
+    this.#logger.warn({ err: error }, 'the notification connection broke; reconnecting')
+    this.#again(client)
+  }
+
+  #again(client: pg.Client): void {
     this.#client = undefined
     clearInterval(this.#keepalive)
-    this.#logger.warn({ err: error }, 'the notification connection broke; reconnecting')
     void client.end().catch(() => {})
     void this.#reconnect()
   }

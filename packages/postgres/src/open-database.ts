@@ -1,12 +1,13 @@
 import { PGlite } from '@electric-sql/pglite'
 import { Kysely, type LogEvent, PGliteDialect, PostgresDialect, sql } from 'kysely'
-import pg from 'pg'
+import type pg from 'pg'
 import type { Database, DatabaseLogger } from './database.ts'
 import { PARSERS, PG_TYPES } from './driver-types.ts'
 import { copyTemplate } from './embedded-template.ts'
 import { Listener } from './listener.ts'
 import { outboxSignal, whenOutboxWritten } from './outbox-signal.ts'
-import { serverUrl } from './server-url.ts'
+import { canLogIn, openPools, poolState } from './pools.ts'
+import { sameServer, serverUrl } from './server-url.ts'
 import type { Tables } from './tables.ts'
 import { inOwnContext, transactionScope } from './transaction-scope.ts'
 
@@ -37,9 +38,32 @@ export async function openDatabase(location: DatabaseLocation, options: { readon
 }
 
 function openServer(location: { url: string; pool?: number; application?: string }, logger: DatabaseLogger): Database {
-  const settings: pg.ClientConfig = {
-    connectionString: serverUrl(location.url),
-    application_name: location.application ?? 'caracal',
+  const application = location.application ?? 'caracal'
+  const max = location.pool ?? DEFAULT_POOL
+  const pools = openPools(clientSettings(location.url, application), max, logger)
+  const listener = new Listener(clientSettings(location.url, application), logger)
+  return assemble('server', new PostgresDialect({ pool: pools.pool }), {
+    listen: (channel, onNotify, onReconnect) => listener.listen(channel, onNotify, onReconnect),
+    relogin: async (url) => {
+      if (!sameServer(location.url, url)) throw new Error('only the user and the password can change while it runs')
+      const settings = clientSettings(url, application)
+      await canLogIn(settings)
+      pools.replace(settings)
+      listener.relogin(settings)
+    },
+    pool: () => poolState(pools.now(), max),
+    close: async (kysely) => {
+      await listener.close()
+      await kysely.destroy()
+      await pools.end()
+    },
+  })
+}
+
+function clientSettings(url: string, application: string): pg.ClientConfig {
+  return {
+    connectionString: serverUrl(url),
+    application_name: application,
     connectionTimeoutMillis: SESSION_LIMITS.connect,
     statement_timeout: SESSION_LIMITS.statement,
     lock_timeout: SESSION_LIMITS.lock,
@@ -47,21 +71,6 @@ function openServer(location: { url: string; pool?: number; application?: string
     keepAlive: true,
     types: PG_TYPES,
   }
-  const max = location.pool ?? DEFAULT_POOL
-  const pool = new pg.Pool({ ...settings, max })
-  // Without these listeners a connection that breaks, idle or in use, would end the process (P-137).
-  pool.on('error', (error) => logger.warn({ err: error }, 'an idle database connection broke'))
-  pool.on('connect', (client) => client.on('error', () => {})) // in use: its statement fails with the same error
-  const listener = new Listener(settings, logger)
-  return assemble('server', new PostgresDialect({ pool }), {
-    listen: (channel, onNotify, onReconnect) => listener.listen(channel, onNotify, onReconnect),
-    pool: () => ({ max, inUse: pool.totalCount - pool.idleCount, idle: pool.idleCount, waiting: pool.waitingCount }),
-    close: async (kysely) => {
-      await listener.close()
-      await kysely.destroy()
-      if (!pool.ended) await pool.end()
-    },
-  })
 }
 
 async function openEmbedded(dataDir: string): Promise<Database> {
@@ -73,6 +82,7 @@ async function openEmbedded(dataDir: string): Promise<Database> {
       // Delivered while the notifying statement returns: let that finish first.
       return await pglite.listen(channel, (payload) => queueMicrotask(() => notify(payload)))
     },
+    relogin: () => Promise.reject(new Error('the embedded database has no login')),
     pool: () => ({ max: 1, inUse: Math.min(open, 1), idle: open === 0 ? 1 : 0, waiting: Math.max(open - 1, 0) }),
     close: async (kysely) => {
       await kysely.destroy()
@@ -92,7 +102,7 @@ async function openEmbedded(dataDir: string): Promise<Database> {
   }
 }
 
-type Parts = Pick<Database, 'listen' | 'pool'> & { readonly close: (kysely: Kysely<Tables>) => Promise<void> }
+type Parts = Pick<Database, 'listen' | 'pool' | 'relogin'> & { readonly close: (kysely: Kysely<Tables>) => Promise<void> }
 
 function assemble(kind: Database['kind'], dialect: PostgresDialect | PGliteDialect, parts: Parts): Database {
   let statements = 0
@@ -125,6 +135,7 @@ function assemble(kind: Database['kind'], dialect: PostgresDialect | PGliteDiale
     onOutboxWritten: outbox.listen,
     statements: () => statements,
     ping: () => answersWithin(sql`select 1`.execute(kysely), PING_LIMIT_MS),
+    relogin: parts.relogin,
     pool: parts.pool,
     close: () => {
       closing ??= parts.close(kysely)

@@ -19,3 +19,15 @@ export function serverUrl(url: string): string {
   }
   return parsed.href
 }
+
+/** Whether two URLs differ in nothing but user and password. */
+export function sameServer(one: string, other: string): boolean {
+  const bare = (text: string) => {
+    const url = URL.parse(text)
+    if (url === null) return undefined
+    url.username = ''
+    url.password = ''
+    return url.href
+  }
+  return bare(one) !== undefined && bare(one) === bare(other)
+}

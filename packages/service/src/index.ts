@@ -4,6 +4,7 @@ export { type Answer, answer, noContent, raw } from './answer.ts'
 export { type Authenticator, bearerToken, firstOf, type Presented } from './authenticator.ts'
 export { answerBrokenRequest, MAX_HEADER_FIELDS, mayAnswer } from './broken-request.ts'
 export { etag, ifMatch, ifNoneMatch } from './conditional.ts'
+export { trustAuthorities } from './configuration/certificates.ts'
 export { loadSettings, serviceSettings } from './configuration/common-settings.ts'
 export {
   type Configuration,
@@ -16,7 +17,9 @@ export {
   type Values,
   validNow,
 } from './configuration/define-configuration.ts'
+export { type FileFollower, type FollowFilesOptions, followFiles } from './configuration/follow-files.ts'
 export { formatDuration, setting } from './configuration/kinds.ts'
+export { secretsOf } from './configuration/living-values.ts'
 export type { Rotating, Setting } from './configuration/setting.ts'
 export { databaseSettings, streamsSettings } from './configuration/store-settings.ts'
 export {
@@ -29,7 +32,7 @@ export {
   type Resolve,
 } from './egress-guard.ts'
 export { createFailureThrottle, type FailureThrottle } from './failure-throttle.ts'
-export { type Form, form, parseForm, singleValues } from './form.ts'
+export { decodeFormText, type Form, form, parseForm, singleValues } from './form.ts'
 export { gracefulStop, type StopHook, type StopPlan, type StopReport } from './graceful-stop.ts'
 export type { IdempotencyBegin, IdempotencyClaim, IdempotencyStore, KeptAnswer } from './idempotency.ts'
 export { infrastructureReason } from './infrastructure-error.ts'
@@ -39,7 +42,7 @@ export { parseJsonBody } from './json-body.ts'
 export { type CursorBinding, type Cursors, createCursors, LIST_QUERY, ListOf, listReply } from './list.ts'
 export { type LoadShedding, shedLoad } from './load-shedding.ts'
 export { createLogger, type Logger, type LoggerOptions, type LogLevel } from './logger.ts'
-export { createMetrics, type Metrics, observeConnections, observePool } from './metrics.ts'
+export { createMetrics, labelled, type Metrics, observeConnections, observePool } from './metrics.ts'
 export {
   type Address,
   addressOf,
@@ -63,7 +66,7 @@ export { createSourceOf, parseTrustedProxy, sourceGroup } from './source-address
 export { type ConnectionLimits, type RunningService, type ServiceOptions, startService } from './start-service.ts'
 export { SteadyClock } from './steady-clock.ts'
 export { type StoreWatch, watchStore } from './store-watch.ts'
-export { type OnStop, ownDatabase, ownStreams, schemaCheck, writesCheck } from './stores.ts'
+export { type OnStop, ownDatabase, ownFiles, ownStreams, schemaCheck, writesCheck } from './stores.ts'
 export { formatTraceparent, parseTraceparent, startServerSpan, type TraceContext } from './trace.ts'
 export {
   type AdminPrincipal,

@@ -22,15 +22,15 @@ export type Logger = {
 export type LoggerOptions = {
   readonly name: string
   readonly level: LogLevel
-  /** Every secret this process holds: removed wherever it appears. */
-  readonly secrets?: readonly string[]
+  /** Every secret this process holds: removed wherever it appears. A function is asked for each line: secrets rotate. */
+  readonly secrets?: readonly string[] | (() => readonly string[])
   /** Where lines go; standard output. A throw counts as a dropped line. */
   readonly write?: (line: string) => void
 }
 
 /** A logger that cannot leak: redacted by name, by form and by value (P-148). */
 export function createLogger(options: LoggerOptions): Logger {
-  const redact = createRedactor(options.secrets ?? [])
+  const redact = redactorOf(options.secrets ?? [])
   const write = options.write ?? writeToStdout
   let dropped = 0
   const base = pino(
@@ -73,6 +73,21 @@ export function createLogger(options: LoggerOptions): Logger {
     }
   }
   return wrap(base)
+}
+
+/** Made again only when the secrets are others. */
+function redactorOf(secrets: readonly string[] | (() => readonly string[])): (line: string) => string {
+  if (typeof secrets !== 'function') return createRedactor(secrets)
+  let known = secrets()
+  let redact = createRedactor(known)
+  return (line) => {
+    const now = secrets()
+    if (now !== known) {
+      known = now
+      redact = createRedactor(known)
+    }
+    return redact(line)
+  }
 }
 
 const stdout = { guarded: false, lost: 0 }

@@ -2,13 +2,38 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { KeyRing } from '@caracal/core'
 import { type Database, isReadOnly, openDatabase, schemaCompatibility } from '@caracal/postgres'
 import { openStreams, type Streams } from '@caracal/streams'
+import { trustAuthorities } from './configuration/certificates.ts'
 import { ConfigurationError, type Mode } from './configuration/define-configuration.ts'
+import { followFiles } from './configuration/follow-files.ts'
 import type { StopHook } from './graceful-stop.ts'
 import type { Logger } from './logger.ts'
+import type { Metrics } from './metrics.ts'
 import type { Check } from './probes.ts'
 
 /** How long a look at a store may take; well within the patience of a check. Milliseconds. */
 const PATIENCE_MS = 1_000
+
+/** What a role opened itself and therefore looks after; what was handed over is somebody else's. */
+type Own = { readonly database?: Database | undefined; readonly streams?: Streams | undefined }
+
+/** Keeps keys, tokens, logins and authorities what their files say, from now until the role stops (P-144). */
+export function ownFiles(
+  config: { readonly CA_BUNDLE: string | undefined },
+  own: Own,
+  parts: { readonly logger: Logger; readonly metrics: Metrics; readonly onStop: OnStop },
+): void {
+  const { database, streams } = own
+  const files = followFiles(config, {
+    logger: parts.logger,
+    metrics: parts.metrics,
+    take: {
+      DATABASE_URL: database === undefined ? undefined : (url) => database.relogin(url),
+      REDIS_URL: streams?.driver === 'redis' ? (url) => streams.relogin(url) : undefined,
+      CA_BUNDLE: trustAuthorities,
+    },
+  })
+  parts.onStop('files', files.stop)
+}
 
 /** Takes what has to be closed when the role stops; later hooks run first. */
 export type OnStop = (name: string, stop: StopHook['stop']) => void

@@ -108,6 +108,7 @@ export function openPostgresStreams({ database, keys, logger, timing }: Postgres
     release: async (key, owner) => {
       await write(() => sql`DELETE FROM stream_claims WHERE key = ${key} AND owner = ${owner}`.execute(database.query))
     },
+    relogin: () => Promise.reject(new Error('streams on Postgres use its connections')),
     ping: () => fromStore(() => database.ping()),
     standing: () => fromStore(() => standingOfPostgres(database)),
     close: async () => {

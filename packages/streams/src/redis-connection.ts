@@ -5,6 +5,55 @@ const COMMAND_LIMIT_MS = 5_000
 /** How long a blocking read waits at the server. */
 export const BLOCK_MS = 1_000
 
+export type Login = { readonly username: string | undefined; readonly password: string | undefined }
+
+/** The user and password of a `redis://` URL. */
+export function loginOf(url: string): Login {
+  const { username, password } = new URL(url)
+  return { username: decodeURIComponent(username) || undefined, password: decodeURIComponent(password) || undefined }
+}
+
+/** Whether two URLs differ in nothing but user and password. */
+export function sameRedis(one: string, other: string): boolean {
+  const bare = (text: string) => {
+    const url = new URL(text)
+    url.username = ''
+    url.password = ''
+    return url.href
+  }
+  return bare(one) === bare(other)
+}
+
+/** Rejects with the server's own words when nobody is let in with this URL. */
+export async function canLogIn(url: string): Promise<void> {
+  const redis = new Redis(url, {
+    lazyConnect: true,
+    connectTimeout: COMMAND_LIMIT_MS,
+    commandTimeout: COMMAND_LIMIT_MS,
+    maxRetriesPerRequest: 0,
+    retryStrategy: () => null,
+    enableReadyCheck: false,
+  })
+  let refused: Error | undefined
+  redis.on('error', (error) => {
+    refused = error
+  })
+  try {
+    await redis.connect()
+    await redis.ping()
+  } catch (error) {
+    throw refused ?? error
+  } finally {
+    redis.disconnect()
+  }
+  if (refused !== undefined) throw refused
+}
+
+/** The login of the next connection that this one makes; the socket that is open stays. */
+export function useLogin(redis: Redis, { username, password }: Login): void {
+  Object.assign(redis.options, { username, password })
+}
+
 /**
  * A connection that reconnects by itself, at most half a second apart (P-175), and never ends the process.
  * `commands`: a call fails after one attempt to reconnect. `blocking`: a call fails as soon as the connection breaks, and

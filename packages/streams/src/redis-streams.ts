@@ -5,7 +5,7 @@ import { startHeartbeat } from './heartbeat.ts'
 import { sealMessage } from './message-authentication.ts'
 import { beatInRedis, publishToRedis, readFromRedis, tipInRedis } from './redis-broadcast.ts'
 import { redisClaims } from './redis-claims.ts'
-import { connectRedis } from './redis-connection.ts'
+import { canLogIn, connectRedis, loginOf, sameRedis, useLogin } from './redis-connection.ts'
 import { redisQuarantine } from './redis-quarantine.ts'
 import { RELEASE } from './redis-scripts.ts'
 import { standingOfRedis } from './redis-standing.ts'
@@ -30,10 +30,19 @@ export type RedisStreamsOptions = {
  * itself and again; a call while Redis is away rejects with `StoreUnavailable`.
  */
 export function openRedisStreams(options: RedisStreamsOptions): Streams {
-  const { url, keys, logger, timing } = options
+  const { keys, logger, timing } = options
+  let { url } = options
   const redis = connectRedis(url, 'commands', logger)
+  const blockings = new Set<Redis>()
   const claim = redisClaims(redis)
   const running = new Set<Subscription>()
+
+  function connectBlocking(): Redis {
+    const blocking = connectRedis(url, 'blocking', logger)
+    blockings.add(blocking)
+    blocking.once('end', () => blockings.delete(blocking))
+    return blocking
+  }
 
   function owned(subscription: Subscription): Subscription {
     const own = {
@@ -52,7 +61,7 @@ export function openRedisStreams(options: RedisStreamsOptions): Streams {
       fromStore(() => publishToRedis(redis, stream, payload, sealMessage(keys, { stream, kind: 'message', partition: '', payload }))),
     tip: (stream) => fromStore(() => tipInRedis(redis, stream)),
     subscribe: async (stream, from, subscriber) => {
-      const blocking = connectRedis(url, 'blocking', logger)
+      const blocking = connectBlocking()
       return owned(
         readBroadcast({
           stream,
@@ -76,7 +85,7 @@ export function openRedisStreams(options: RedisStreamsOptions): Streams {
         ),
       ),
     consume: async (stream, consumer) => {
-      const blocking = connectRedis(url, 'blocking', logger)
+      const blocking = connectBlocking()
       const source = new RedisWorkSource({ redis, blocking, stream, group: consumer.group, consumer: consumer.consumer, timing })
       const reading = readWork({ stream, source, consumer, keys, logger, timing })
       return owned({
@@ -91,6 +100,12 @@ export function openRedisStreams(options: RedisStreamsOptions): Streams {
     claim: (key, owner, ttl) => fromStore(() => claim(claimKey(key), owner, ttl)),
     release: async (key, owner) => {
       await fromStore(() => redis.eval(RELEASE, 1, claimKey(key), owner))
+    },
+    relogin: async (next) => {
+      if (!sameRedis(options.url, next)) throw new Error('only the user and the password can change while it runs')
+      await canLogIn(next)
+      url = next
+      for (const one of [redis, ...blockings]) useLogin(one, loginOf(next))
     },
     ping: () => fromStore(() => ping(redis, options.requireNoEviction)),
     standing: () => fromStore(() => standingOfRedis(redis)),

@@ -102,6 +102,11 @@ export type Streams = {
 
   /** Resolves when the store answers; throws when it does not. */
   ping(): Promise<void>
+  /**
+   * New connections are made with the user and password of this URL. Rejects and changes nothing when it names another server, when
+   * nobody can log in with it, or where the streams have no connections of their own.
+   */
+  relogin(url: string): Promise<void>
   /** Asks the store for its clock, its memory and whether it takes a change; throws when it does not answer. */
   standing(): Promise<StoreStanding>
   close(): Promise<void>

@@ -24,6 +24,10 @@ export function serviceSettings(port: number) {
     PORT: setting.port({ meaning: 'Port of the routes and probes; 0 is any free one.', default: port }),
     METRICS_PORT: setting.port({ meaning: 'Port of metrics and probes; 0 is any free one.', default: 9464 }),
     METRICS_BEARER: setting.secret({ meaning: 'When set, scrapes must carry it.', optional: true }),
+    CA_BUNDLE: setting.certificates({
+      meaning: 'Authorities that are trusted beside Node’s own: Postgres, Redis, upstreams. Best as `CA_BUNDLE_FILE`.',
+      optional: true,
+    }),
     LOG_LEVEL: setting.oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
       meaning: 'Least level that is logged.',
       default: 'info',

@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { setting } from './kinds.ts'
+import { type LivingPair, livingPair, rememberOrigin } from './living-values.ts'
+import { readSetting, secretTexts } from './read-setting.ts'
 import { isServiceLink } from './service-link.ts'
 import type { Rotating, Setting } from './setting.ts'
 
@@ -54,11 +56,9 @@ export type ParseOptions = {
 
 const MODE = setting.oneOf(['dev', 'rc', 'stable'], { meaning: 'How strict it is; unset is stable.', default: 'stable' })
 
-/** The most a secret file may hold. */
-const MAX_FILE_CHARACTERS = 65_536
-
 /**
- * The environment of one role. Each variable also as `<NAME>_FILE` (both is an error), keys also as `<NAME>_PREVIOUS`.
+ * The environment of one role. Each variable also as `<NAME>_FILE` (both is an error), keys also as `<NAME>_PREVIOUS`. Keys and
+ * secrets that come from files are what those say at the moment, once `followFiles` looks after them.
  * `rules` look at several values together and name what does not fit, as `{ name, rule }`.
  */
 export function defineConfiguration<const S extends Settings>(
@@ -69,37 +69,33 @@ export function defineConfiguration<const S extends Settings>(
   return {
     parse(environment, options = {}) {
       const problems: ConfigurationProblem[] = unknownNames(environment, all, options.alsoKnown ?? [])
-      const read = options.readFile ?? readText
+      const files = new Map<string, string>()
+      const read = (path: string) => {
+        const text = (options.readFile ?? readText)(path)
+        files.set(path, text)
+        return text
+      }
       const values: Record<string, unknown> = {}
+      const become = new Map<string, (next: LivingPair) => void>()
       for (const [name, one] of Object.entries(all)) {
-        const current = readOne(environment, name, one, read, problems)
-        const previous = one.rotates ? readOne(environment, `${name}_PREVIOUS`, one, read, problems) : undefined
-        if (current === undefined && previous !== undefined) problems.push({ name, rule: `is missing while ${name}_PREVIOUS is set` })
-        else if (current === undefined && one.required && !problems.some((found) => found.name === name || found.name === `${name}_FILE`)) {
-          problems.push({ name, rule: `is required (${one.type})` })
-        }
-        if (current !== undefined && previous !== undefined && String(current) === String(previous)) {
-          problems.push({ name: `${name}_PREVIOUS`, rule: `equals ${name}` })
-        }
-        values[name] = one.build(current, previous)
+        const value = readSetting(environment, name, one, read, problems)
+        values[name] = value
+        const byFile = environment[`${name}_FILE`] ?? environment[`${name}_PREVIOUS_FILE`]
+        if (!one.rotates || value === undefined || byFile === undefined) continue
+        const living = livingPair(value as LivingPair)
+        values[name] = living.pair
+        become.set(name, living.become)
       }
       if (problems.length > 0) throw new ConfigurationError(problems)
       const complete = values as Values<S>
       const broken = rules(complete)
       if (broken.length > 0) throw new ConfigurationError(broken)
+      rememberOrigin(complete, { environment, settings: all, become, files })
       return complete
     },
     secrets(environment, options = {}) {
       const read = options.readFile ?? readText
-      const found: string[] = []
-      for (const [name, one] of Object.entries(all)) {
-        if (!one.secret) continue
-        for (const spelled of one.rotates ? [name, `${name}_PREVIOUS`] : [name]) {
-          const text = textOf(environment, spelled, read, [])
-          if (text !== undefined) found.push(text, ...passwordsIn(text))
-        }
-      }
-      return found
+      return Object.entries(all).flatMap(([name, one]) => secretTexts(environment, name, one, read))
     },
     describe: () =>
       Object.entries(all).map(([name, one]) => ({
@@ -120,55 +116,6 @@ export function validNow<T>(value: Rotating<T> | undefined): readonly T[] {
   return value.previous === undefined ? [value.current] : [value.current, value.previous]
 }
 
-function readOne(
-  environment: Environment,
-  name: string,
-  one: Setting<unknown>,
-  read: (path: string) => string,
-  problems: ConfigurationProblem[],
-): unknown {
-  const text = textOf(environment, name, read, problems)
-  if (text === undefined) return undefined
-  const parsed = one.parse(text)
-  if (parsed.ok) return parsed.value
-  problems.push({ name, rule: parsed.rule })
-  return undefined
-}
-
-function textOf(
-  environment: Environment,
-  name: string,
-  read: (path: string) => string,
-  problems: ConfigurationProblem[],
-): string | undefined {
-  const given = environment[name]
-  const file = environment[`${name}_FILE`]
-  // An empty variable is how shells and manifests spell "not set".
-  const direct = given === undefined || given === '' || isServiceLink(name, given) ? undefined : given
-  if (file === undefined) return direct
-  if (direct !== undefined) {
-    problems.push({ name, rule: `and ${name}_FILE are both set` })
-    return undefined
-  }
-  if (file === '') {
-    problems.push({ name: `${name}_FILE`, rule: 'is empty' })
-    return undefined
-  }
-  let content: string
-  try {
-    content = read(file)
-  } catch {
-    problems.push({ name: `${name}_FILE`, rule: 'cannot be read' })
-    return undefined
-  }
-  const text = content.replace(/\r?\n$/, '')
-  if (text === '' || content.length > MAX_FILE_CHARACTERS) {
-    problems.push({ name: `${name}_FILE`, rule: text === '' ? 'is an empty file' : 'is a file of more than 64 KiB' })
-    return undefined
-  }
-  return text
-}
-
 function unknownNames(environment: Environment, settings: Settings, alsoKnown: readonly string[]): ConfigurationProblem[] {
   const known = new Set(alsoKnown)
   for (const [name, one] of Object.entries(settings)) {
@@ -180,12 +127,6 @@ function unknownNames(environment: Environment, settings: Settings, alsoKnown: r
     found.push({ name, rule: 'is not a setting of this role' })
   }
   return found
-}
-
-function passwordsIn(text: string): string[] {
-  if (!URL.canParse(text)) return []
-  const { password } = new URL(text)
-  return password === '' ? [] : [password, decodeURIComponent(password)]
 }
 
 function readText(path: string): string {

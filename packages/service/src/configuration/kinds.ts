@@ -1,4 +1,5 @@
 import { type KeyRing, keyRing, keyWeakness } from '@caracal/core'
+import { certificatesIn } from './certificates.ts'
 import { placeholder } from './placeholder.ts'
 import { breaks, fits, type Parsed, type Rotating, rotating, type Setting, type SettingOptions, simple, type Value } from './setting.ts'
 
@@ -78,9 +79,14 @@ export const setting = {
     })
   },
 
-  /** 32 bytes as 64 hex digits, with `<NAME>_PREVIOUS` while it is in rotation, as a ring. Guessable keys are refused. */
-  key<const O extends { readonly meaning: string; readonly optional?: true }>(options: O): Setting<Value<KeyRing, O>> {
-    const pair = rotating<Buffer, O>('32 bytes as hex', options, (text) => {
+  /**
+   * 32 bytes as 64 hex digits, with `<NAME>_PREVIOUS` while it is in rotation, as a ring. Guessable keys are refused. `seals`: what is
+   * stored opens with it, so no file takes it away unless the other key was in use before.
+   */
+  key<const O extends { readonly meaning: string; readonly optional?: true; readonly seals?: true }>(
+    options: O,
+  ): Setting<Value<KeyRing, O>> {
+    const pair = rotating<Buffer, O>('32 bytes as hex', options, options.seals ? 'demanded' : 'stays', (text) => {
       if (!/^(?:[0-9a-fA-F]{2})+$/.test(text)) return breaks('must be 64 hex digits (32 bytes)')
       const bytes = Buffer.from(text, 'hex')
       const weakness = keyWeakness(bytes)
@@ -93,12 +99,18 @@ export const setting = {
     }
   },
 
+  /** Certificates in PEM, one after another: at least one, and each readable. */
+  certificates<const O extends SettingOptions<string>>(options: O): Setting<Value<string, O>> {
+    return simple<string, O>('PEM certificates', options, (text) =>
+      certificatesIn(text) === undefined ? breaks('must be PEM certificates') : fits(text),
+    )
+  },
   /** A token or password of at least `minLength` (20) characters that is no placeholder, with `<NAME>_PREVIOUS`. */
   secret<const O extends { readonly meaning: string; readonly optional?: true; readonly minLength?: number }>(
     options: O,
   ): Setting<Value<Rotating<string>, O>> {
     const least = options.minLength ?? 20
-    return rotating<string, O>(`secret of ≥ ${least} characters`, options, (text) => {
+    return rotating<string, O>(`secret of ≥ ${least} characters`, options, 'expires', (text) => {
       if (placeholder(text)) return breaks('is a placeholder: put a real value there')
       if (text.length < least) return breaks(`must have at least ${least} characters`)
       return /^[\x21-\x7e]+$/.test(text) ? fits(text) : breaks('must be printable ASCII without blanks')

@@ -4,6 +4,12 @@ export type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok
 /** Two values that may both be valid while one replaces the other. */
 export type Rotating<T> = { readonly current: T; readonly previous: T | undefined }
 
+/**
+ * `expires`: it is valid for a while longer (tokens). `stays`: until the next change, for what it made may be on its way (keys that
+ * authenticate). `demanded`: a file that does not name it is refused, for what it sealed opens with nothing else.
+ */
+export type Replaced = 'expires' | 'stays' | 'demanded'
+
 /** One environment variable, as a schema: how it is read, and what the reference page says of it. */
 export type Setting<T> = {
   /** In the words of the reference page, e.g. `port`, `duration`, `integer 1…100`. */
@@ -17,6 +23,8 @@ export type Setting<T> = {
   readonly defaultText: string | undefined
   /** `<NAME>_PREVIOUS` is read too and the value is a `Rotating`. */
   readonly rotates: boolean
+  /** What becomes of the value that a changed file replaces without naming it; only where it rotates. */
+  readonly replaced: Replaced
   readonly parse: (text: string) => Parsed<unknown>
   /** The typed value, once texts are parsed; `current` is undefined when the variable is not set. */
   readonly build: (current: unknown, previous: unknown) => T
@@ -42,6 +50,7 @@ export function simple<T, const O extends SettingOptions<T>>(
     required: options.default === undefined && options.optional !== true,
     defaultText: options.default === undefined ? undefined : show(options.default),
     rotates: false,
+    replaced: 'stays',
     parse,
     build: (current) => (current === undefined ? options.default : current) as Value<T, O>,
   }
@@ -51,6 +60,7 @@ export function simple<T, const O extends SettingOptions<T>>(
 export function rotating<T, const O extends { readonly meaning: string; readonly optional?: true }>(
   type: string,
   options: O,
+  replaced: Replaced,
   parse: (text: string) => Parsed<T>,
 ): Setting<Value<Rotating<T>, O>> {
   return {
@@ -60,6 +70,7 @@ export function rotating<T, const O extends { readonly meaning: string; readonly
     required: options.optional !== true,
     defaultText: undefined,
     rotates: true,
+    replaced,
     parse,
     build: (current, previous) => (current === undefined ? undefined : { current, previous }) as Value<Rotating<T>, O>,
   }
