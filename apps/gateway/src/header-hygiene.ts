@@ -1,3 +1,5 @@
+import { foreignBaggage } from './foreign-baggage.ts'
+
 /** Flat list of names and values in the order and spelling of the wire, as `rawHeaders` has them. */
 export type RawHeaders = readonly string[]
 
@@ -75,7 +77,10 @@ export function headersForUpstream(raw: RawHeaders, options: { readonly cookies?
     if (key === 'te' && listOf(value).some((coding) => coding.split(';')[0]?.trim() === 'trailers')) trailers = true
     if (toUpstream === 'never' || named.has(key)) continue
     if (toUpstream === 'cookie' && options.cookies !== true) continue
-    kept.push(name, value)
+    if (key === 'baggage') {
+      const others = foreignBaggage(value)
+      if (others !== '') kept.push(name, others)
+    } else kept.push(name, value)
   }
   if (trailers) kept.push('TE', 'trailers')
   return kept

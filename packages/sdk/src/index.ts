@@ -1,5 +1,7 @@
 export { Caracal, type CaracalOptions, type CaracalRequestInit } from './caracal.ts'
 export { CaracalError } from './caracal-error.ts'
+export { foreignBaggage, type InboundContext, inboundContext } from './inbound-context.ts'
 export { type ClientAuthentication, type Mandate, type MandateRequest, MandateSource, type MandateSourceOptions } from './mandate-source.ts'
 export { RevocationFeed, type RevocationFeedOptions, type RevocationSource } from './revocation-feed.ts'
+export type { CaracalEvent, CaracalSession, SessionOptions } from './session.ts'
 export { mandateVerifier, type VerifiedMandate, type VerifierOptions } from './verify-mandate.ts'
