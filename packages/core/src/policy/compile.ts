@@ -1,6 +1,7 @@
 import { isPattern, matchesPattern, type Pattern } from '../pattern.ts'
 import { type CompiledCondition, type Condition, compileCondition } from './condition.ts'
 import type { DecisionFacts } from './decision-input.ts'
+import type { KnownParts } from './direct-condition.ts'
 import type { PolicyDocument, PolicyRule, RuleApproval, RuleEffect, RuleLimits, RuleSubject } from './document.ts'
 import type { PolicyProblem } from './problem.ts'
 
@@ -54,13 +55,13 @@ export function compilePolicies(documents: readonly PolicyDocument[]): Compilati
   const problems: PolicyProblem[] = []
   const indexed: IndexedRule[] = []
   const names = new Set<string>()
-  // Policies made from one template share their conditions: compiled once, they stay in the processor's cache.
-  const conditions = new Map<string, CompiledCondition>()
+  // Policies made from one template share their conditions and whom they are for: made once, they stay in the processor's cache.
+  const shared: Shared = { conditions: new Map(), parts: new Map(), subjects: new Map() }
   for (const document of documents) {
     if (names.has(document.name)) problems.push({ path: document.name, message: 'two policies have this name' })
     names.add(document.name)
     for (const source of document.rules) {
-      const rule = compileRule(document.name, source, conditions, problems)
+      const rule = compileRule(document.name, source, shared, problems)
       if (rule !== undefined) indexed.push({ rule, source })
     }
   }
@@ -77,20 +78,28 @@ export function compilePolicies(documents: readonly PolicyDocument[]): Compilati
   return { ok: true, value: buildIndex(indexed) }
 }
 
-function compileRule(
-  policy: string,
-  source: PolicyRule,
-  conditions: Map<string, CompiledCondition>,
-  problems: PolicyProblem[],
-): CompiledRule | undefined {
+/** What the rules of one set have in common, by what it says. */
+type Shared = {
+  readonly conditions: Map<string, CompiledCondition>
+  readonly parts: KnownParts
+  readonly subjects: Map<string, CompiledRule['isFor']>
+}
+
+function once<T>(known: Map<string, T>, key: string, make: () => T): T {
+  const value = known.get(key) ?? make()
+  known.set(key, value)
+  return value
+}
+
+function compileRule(policy: string, source: PolicyRule, shared: Shared, problems: PolicyProblem[]): CompiledRule | undefined {
   const name = `${policy}/${source.id}`
   const patterns = [...source.scopes, ...source.on]
   if (!patterns.every(isPattern)) {
     problems.push({ path: name, message: 'has a malformed pattern' })
     return undefined
   }
-  const compiled = source.when === undefined ? undefined : (conditions.get(source.when) ?? compileCondition(source.when))
-  if (source.when !== undefined && compiled !== undefined) conditions.set(source.when, compiled)
+  const { when } = source
+  const compiled = when === undefined ? undefined : once(shared.conditions, when, () => compileCondition(when, shared.parts))
   if (compiled?.ok === false) {
     problems.push(...compiled.problems.map(({ message }) => ({ path: `${name}.when`, message })))
     return undefined
@@ -99,7 +108,7 @@ function compileRule(
   return {
     name,
     effect: source.effect,
-    isFor: subjectMatcher(source.for),
+    isFor: once(shared.subjects, JSON.stringify(source.for), () => subjectMatcher(source.for)),
     condition,
     readsCall: condition !== undefined && condition.callReads.length > 0,
     limits: source.limits,
@@ -112,7 +121,7 @@ function subjectMatcher(subject: RuleSubject): CompiledRule['isFor'] {
   const tests: CompiledRule['isFor'][] = []
   const { applications, labels, sessions, subjects } = subject
   if (applications !== undefined) tests.push((facts) => matchesAny(applications, facts.application.name))
-  if (labels !== undefined) tests.push((facts) => facts.application.labels.some((label) => matchesAny(labels, label)))
+  if (labels !== undefined) tests.push((facts) => matchesSome(labels, facts.application.labels))
   if (sessions !== undefined) tests.push((facts) => sessions.includes(facts.session?.kind ?? 'none'))
   if (subjects !== undefined) tests.push((facts) => subjects.some((wanted) => isSubject(wanted, facts.subject)))
   // A rule that names nobody is for nobody.
@@ -123,6 +132,11 @@ function subjectMatcher(subject: RuleSubject): CompiledRule['isFor'] {
 
 function matchesAny(patterns: readonly Pattern[], text: string): boolean {
   for (const pattern of patterns) if (matchesPattern(pattern, text)) return true
+  return false
+}
+
+function matchesSome(patterns: readonly Pattern[], texts: readonly string[]): boolean {
+  for (const text of texts) if (matchesAny(patterns, text)) return true
   return false
 }
 
@@ -164,7 +178,7 @@ function buildIndex(indexed: readonly IndexedRule[]): CompiledPolicies {
     rules: indexed.length,
     candidates: (resource: string, scope: string, application: string) => {
       const { byApplication, others } = resolve(resource, scope)
-      return byApplication.get(application) ?? others
+      return (byApplication.size === 0 ? undefined : byApplication.get(application)) ?? others
     },
     callReads: (resource: string, scope: string) => resolve(resource, scope).callReads,
   })

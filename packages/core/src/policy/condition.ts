@@ -2,7 +2,7 @@ import { type ASTNode, TypeError as CelTypeError, EvaluationError, ParseError } 
 import type { Activation } from './activation.ts'
 import { CONDITION_LIMITS, type ConditionContext, conditionEnvironment } from './condition-environment.ts'
 import { inspectCondition } from './condition-rules.ts'
-import { directCondition } from './direct-condition.ts'
+import { directCondition, type KnownParts } from './direct-condition.ts'
 import type { Read } from './direct-fields.ts'
 
 /** What is wrong with a condition; `offset` counts UTF-16 units from its start. */
@@ -18,7 +18,9 @@ export type Condition = {
   readonly variables: ReadonlySet<string>
   /** Field paths it reads, two members deep, e.g. `session.labels`. */
   readonly fields: ReadonlySet<string>
-  readonly evaluate: (activation: Activation) => ConditionOutcome
+  /** The condition as closures; what they leave open, the evaluator of the library decides. See `evaluateCondition`. */
+  readonly direct: Read
+  readonly library: (context: ConditionContext) => unknown
 }
 
 export type CompiledCondition =
@@ -30,9 +32,9 @@ const UNMATCHED: ConditionOutcome = { matched: false }
 
 /**
  * Parses, type-checks and bounds a CEL expression (P-027). Everything that can be known without a request is an error
- * here: syntax, unknown names, types, size, functions that are not offered, cost.
+ * here: syntax, unknown names, types, size, functions that are not offered, cost. What stands in `known` already is shared.
  */
-export function compileCondition(source: string): CompiledCondition {
+export function compileCondition(source: string, known: KnownParts = new Map()): CompiledCondition {
   if (Buffer.byteLength(source) > CONDITION_LIMITS.bytes) return problem(0, `a condition has at most ${CONDITION_LIMITS.bytes} bytes`)
   try {
     const run = conditionEnvironment.parse(source)
@@ -41,24 +43,27 @@ export function compileCondition(source: string): CompiledCondition {
     const checked = run.check()
     if (checked.error !== undefined) return problem(checked.error.range?.start ?? 0, checked.error.summary)
     if (checked.type !== 'bool' && checked.type !== 'dyn') return problem(0, `a condition is true or false, this one is ${checked.type}`)
-    return { ok: true, condition: { ...inspection.reads, evaluate: evaluator(directCondition(run.ast as ASTNode), run) } }
+    return { ok: true, condition: { ...inspection.reads, direct: directCondition(run.ast as ASTNode, known), library: run } }
   } catch (error) {
     if (error instanceof ParseError || error instanceof CelTypeError) return problem(error.range?.start ?? 0, error.summary)
     throw error
   }
 }
 
-/** Most conditions are answered directly; what is not plain there, every failure included, is the library's to say. */
-function evaluator(direct: Read, run: (context: ConditionContext) => unknown): Condition['evaluate'] {
-  return (activation) => {
-    try {
-      const answer = direct(activation)
-      if (answer === true) return MATCHED
-      if (answer === false) return UNMATCHED
-    } catch {
-      // What throws here throws there as well.
-    }
-    return evaluateByLibrary(run, activation.library)
+/** What the condition says of one request. Most are answered directly; every failure is the library's to name. */
+export function evaluateCondition({ direct, library }: Condition, activation: Activation): ConditionOutcome {
+  const answer = answerDirectly(direct, activation)
+  if (answer === true) return MATCHED
+  if (answer === false) return UNMATCHED
+  return evaluateByLibrary(library, activation.library)
+}
+
+/** What throws here throws in the library as well, which is asked next. */
+function answerDirectly(direct: Read, activation: Activation): unknown {
+  try {
+    return direct(activation)
+  } catch {
+    return undefined
   }
 }
 

@@ -1,5 +1,6 @@
 import { Activation } from './activation.ts'
 import type { CompiledPolicies, CompiledRule } from './compile.ts'
+import { evaluateCondition } from './condition.ts'
 import type { DecisionInput } from './decision-input.ts'
 import type { RuleApproval, RuleLimits } from './document.ts'
 
@@ -146,7 +147,7 @@ function evaluate(rules: readonly CompiledRule[], input: DecisionInput, activati
     } else if (rule.readsCall && input.phase === 'mint') {
       deferred.push(rule)
     } else {
-      const outcome = rule.condition.evaluate(activation)
+      const outcome = evaluateCondition(rule.condition, activation)
       if (outcome.failed !== undefined) failed.push({ rule: rule.name, failure: outcome.failed })
       if (outcome.matched || (failureMatches && outcome.failed !== undefined)) matched.push(rule)
     }

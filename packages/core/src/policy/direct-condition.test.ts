@@ -2,10 +2,10 @@ import type { ASTNode } from '@marcbachmann/cel-js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Activation } from './activation.ts'
-import { compileCondition } from './condition.ts'
+import { compileCondition, evaluateCondition } from './condition.ts'
 import { conditionEnvironment } from './condition-environment.ts'
 import type { CallInput, DecisionInput } from './decision-input.ts'
-import { directCondition } from './direct-condition.ts'
+import { directCondition, type KnownParts } from './direct-condition.ts'
 import { isReadable, readable } from './readable.ts'
 import { arbitraryCondition } from './test-support/arbitrary-condition.ts'
 import { byLibrary } from './test-support/by-library.ts'
@@ -113,7 +113,7 @@ const arbitraryCall: fc.Arbitrary<DecisionInput> = fc
 function answerDirectly(source: string, input: DecisionInput): unknown {
   const run = conditionEnvironment.parse(source)
   run.check()
-  return directCondition(run.ast as ASTNode)(new Activation(input))
+  return directCondition(run.ast as ASTNode, new Map())(new Activation(input))
 }
 
 describe('conditions without the library', () => {
@@ -126,7 +126,7 @@ describe('conditions without the library', () => {
         if (!condition.ok) return
         for (const input of inputs) {
           const expected = byLibrary(source, input)
-          expect(condition.condition.evaluate(new Activation(input))).toEqual(expected)
+          expect(evaluateCondition(condition.condition, new Activation(input))).toEqual(expected)
           const answer = answerDirectly(source, input)
           if (typeof answer === 'boolean') expect({ matched: answer }).toEqual(expected)
           if (expected.failed === undefined) settled += 1
@@ -140,12 +140,14 @@ describe('conditions without the library', () => {
   })
 
   test('several conditions of one decision share what they looked at, and answer as if each were alone', () => {
+    // Parts too are shared, by all conditions of a policy set.
+    const known: KnownParts = new Map()
     fc.assert(
       fc.property(fc.array(arbitraryCondition, { minLength: 2, maxLength: 5 }), arbitraryCall, (sources, input) => {
         const activation = new Activation(input)
         for (const source of sources) {
-          const condition = compileCondition(source)
-          if (condition.ok) expect(condition.condition.evaluate(activation)).toEqual(byLibrary(source, input))
+          const condition = compileCondition(source, known)
+          if (condition.ok) expect(evaluateCondition(condition.condition, activation)).toEqual(byLibrary(source, input))
         }
       }),
       { numRuns: 300 },

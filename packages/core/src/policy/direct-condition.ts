@@ -28,6 +28,11 @@ type Part = { readonly kind: Kind; readonly read: Read; readonly constant?: Cons
 /** A name that a macro binds. */
 type Bound = { readonly name: string; readonly kind: Kind; readonly place: 'outer' | 'inner' }
 
+/** Parts that conditions of one policy set share, by their tree and the names bound around it: shared, they stay in the processor's cache. */
+export type KnownParts = Map<string, Part>
+
+type Scope = { readonly known: KnownParts; readonly bound: readonly Bound[] }
+
 /** What is not done here: the library is asked. */
 const ASK: Part = { kind: 'dyn', read: () => undefined }
 
@@ -39,45 +44,59 @@ const NUMBERS: ReadonlySet<Kind> = new Set<Kind>(['int', 'double'])
  * A condition that was checked, as closures over plain values instead of a walk over its tree. It answers `true` or `false` only
  * where the library would answer the same; for everything else, every error included, it answers `undefined`.
  */
-export function directCondition(ast: ASTNode): Read {
-  return compile(ast, []).read
+export function directCondition(ast: ASTNode, known: KnownParts): Read {
+  return compile(ast, { known, bound: [] }).read
 }
 
-function compile(node: ASTNode, bound: readonly Bound[]): Part {
+function compile(node: ASTNode, scope: Scope): Part {
+  const text = `${spell(node)} ${scope.bound.map(({ name, kind }) => `${name}: ${kind}`).join()}`
+  const part = scope.known.get(text) ?? compileAnew(node, scope)
+  scope.known.set(text, part)
+  return part
+}
+
+/** The same text for the same tree: kinds of literals apart, spaces and brackets left out. */
+function spell(part: unknown): string {
+  if (Array.isArray(part)) return `[${part.map(spell).join()}]`
+  if (typeof part === 'object' && part !== null && 'op' in part && 'args' in part) return `${part.op}${spell(part.args)}`
+  return `${typeof part} ${JSON.stringify(String(part))}`
+}
+
+function compileAnew(node: ASTNode, scope: Scope): Part {
   switch (node.op) {
     case 'value':
       return literal(node.args)
     case 'id':
-      return variable(node.args, bound)
+      return variable(node.args, scope)
     case '.':
-      return access(node.args[0], node.args[1], bound)
+      return access(node.args[0], node.args[1], scope)
     case '[]':
-      return index(node.args[0], node.args[1], bound)
+      return index(node.args[0], node.args[1], scope)
     case 'call':
-      return call(node.args[0], node.args[1], bound)
+      return call(node.args[0], node.args[1], scope)
     case 'rcall':
-      return method(node.args[0], node.args[1], node.args[2], bound)
+      return method(node.args[0], node.args[1], node.args[2], scope)
     case '!_':
-      return { kind: 'bool', read: not(compile(node.args, bound).read) }
+      return { kind: 'bool', read: not(compile(node.args, scope).read) }
     case '-_':
       return negative(node.args)
     case '&&':
     case '||': {
-      const [left, right] = [compile(node.args[0], bound).read, compile(node.args[1], bound).read]
+      const [left, right] = [compile(node.args[0], scope).read, compile(node.args[1], scope).read]
       return { kind: 'bool', read: node.op === '&&' ? and(left, right) : or(left, right) }
     }
     case '?:':
-      return conditional(compile(node.args[0], bound), compile(node.args[1], bound), compile(node.args[2], bound))
+      return conditional(compile(node.args[0], scope), compile(node.args[1], scope), compile(node.args[2], scope))
     case '==':
     case '!=':
-      return equals(node.op === '==', compile(node.args[0], bound), compile(node.args[1], bound))
+      return equals(node.op === '==', compile(node.args[0], scope), compile(node.args[1], scope))
     case '<':
     case '<=':
     case '>':
     case '>=':
-      return order(node.op, compile(node.args[0], bound), compile(node.args[1], bound))
+      return order(node.op, compile(node.args[0], scope), compile(node.args[1], scope))
     case 'in':
-      return within(compile(node.args[0], bound), node.args[1], bound)
+      return within(compile(node.args[0], scope), node.args[1], scope)
     default:
       return ASK
   }
@@ -107,8 +126,8 @@ function negative(node: ASTNode): Part {
   return typeof value === 'number' ? constant(kind, -value) : ASK
 }
 
-function variable(name: string, bound: readonly Bound[]): Part {
-  const element = bound.findLast((one) => one.name === name)
+function variable(name: string, scope: Scope): Part {
+  const element = scope.bound.findLast((one) => one.name === name)
   if (element === undefined) return field(name)
   return { kind: element.kind, read: element.place === 'outer' ? OUTER : INNER }
 }
@@ -125,9 +144,9 @@ function field(path: string): Part {
   return { kind: (typeof declared === 'string' ? declared : declared[member]) as Kind, read }
 }
 
-function access(object: ASTNode, name: string, bound: readonly Bound[]): Part {
-  if (object.op === 'id' && !bound.some((one) => one.name === object.args)) return field(`${object.args}.${name}`)
-  return member(compile(object, bound), name)
+function access(object: ASTNode, name: string, scope: Scope): Part {
+  if (object.op === 'id' && !scope.bound.some((one) => one.name === object.args)) return field(`${object.args}.${name}`)
+  return member(compile(object, scope), name)
 }
 
 function member({ kind, read }: Part, name: string): Part {
@@ -142,35 +161,35 @@ function member({ kind, read }: Part, name: string): Part {
   }
 }
 
-function index(object: ASTNode, at: ASTNode, bound: readonly Bound[]): Part {
+function index(object: ASTNode, at: ASTNode, scope: Scope): Part {
   if (at.op !== 'value') return ASK
-  const part = compile(object, bound)
+  const part = compile(object, scope)
   if (typeof at.args === 'string') return member(part, at.args)
   return typeof at.args === 'bigint' && part.kind === 'dyn' ? { kind: 'dyn', read: elementReader(part.read, Number(at.args)) } : ASK
 }
 
-function call(name: string, args: readonly ASTNode[], bound: readonly Bound[]): Part {
+function call(name: string, args: readonly ASTNode[], scope: Scope): Part {
   const [argument] = args
   if (argument === undefined) return ASK
   switch (name) {
     case 'has':
-      return has(argument, bound)
+      return has(argument, scope)
     case 'size':
-      return sizeOf(compile(argument, bound))
+      return sizeOf(compile(argument, scope))
     case 'timestamp':
-      return instant(compile(argument, bound).constant)
+      return instant(compile(argument, scope).constant)
     default:
       return ASK
   }
 }
 
-function has(node: ASTNode, bound: readonly Bound[]): Part {
+function has(node: ASTNode, scope: Scope): Part {
   if (node.op !== '.') return ASK
   const [object, name] = node.args
-  if (object.op === 'id' && !bound.some((one) => one.name === object.args)) {
-    return { kind: 'bool', read: isThere(access(object, name, bound).read) }
+  if (object.op === 'id' && !scope.bound.some((one) => one.name === object.args)) {
+    return { kind: 'bool', read: isThere(access(object, name, scope).read) }
   }
-  const { kind, read } = compile(object, bound)
+  const { kind, read } = compile(object, scope)
   if (kind === 'map<string, string>') return { kind: 'bool', read: hasText(read, name) }
   return kind === 'dyn' || kind === 'map<string, dyn>' ? { kind: 'bool', read: hasMember(read, name) } : ASK
 }
@@ -186,16 +205,16 @@ function instant(text: Constant | undefined): Part {
   return millis >= -62_135_596_800_000 && millis <= 253_402_300_799_999 ? constant('google.protobuf.Timestamp', millis) : ASK
 }
 
-function method(name: string, receiver: ASTNode, args: readonly ASTNode[], bound: readonly Bound[]): Part {
-  const part = compile(receiver, bound)
+function method(name: string, receiver: ASTNode, args: readonly ASTNode[], scope: Scope): Part {
+  const part = compile(receiver, scope)
   const [first, second] = args
   if (first === undefined) {
     if (name === 'size') return sizeOf(part)
     const read = part.kind === 'google.protobuf.Timestamp' ? instantPart(name, part.read) : undefined
     return read === undefined ? ASK : { kind: 'int', read }
   }
-  if (second !== undefined) return first.op === 'id' ? macro(name, part, first.args, second, bound) : ASK
-  const argument = compile(first, bound)
+  if (second !== undefined) return first.op === 'id' ? macro(name, part, first.args, second, scope) : ASK
+  const argument = compile(first, scope)
   if (!isText(part) || !isText(argument)) return ASK
   const read = textTest(name, part.read, argument.read)
   return read === undefined ? ASK : { kind: 'bool', read }
@@ -205,12 +224,12 @@ function isText({ kind }: Part): boolean {
   return kind === 'string' || kind === 'dyn'
 }
 
-function macro(name: string, list: Part, element: string, body: ASTNode, bound: readonly Bound[]): Part {
+function macro(name: string, list: Part, element: string, body: ASTNode, scope: Scope): Part {
   if (name !== 'exists' && name !== 'all') return ASK
   if (list.kind !== 'dyn' && list.kind !== 'list<string>') return ASK
-  const place = bound.length === 0 ? 'outer' : 'inner'
+  const place = scope.bound.length === 0 ? 'outer' : 'inner'
   const kind = list.kind === 'dyn' ? 'dyn' : 'string'
-  const test = compile(body, [...bound, { name: element, kind, place }]).read
+  const test = compile(body, { ...scope, bound: [...scope.bound, { name: element, kind, place }] }).read
   return { kind: 'bool', read: quantifier(name === 'exists', place, list.read, test) }
 }
 
@@ -239,10 +258,10 @@ function order(op: string, left: Part, right: Part): Part {
   return read === undefined ? ASK : { kind: 'bool', read }
 }
 
-function within(left: Part, all: ASTNode, bound: readonly Bound[]): Part {
+function within(left: Part, all: ASTNode, scope: Scope): Part {
   if (!COMPARED.has(left.kind)) return ASK
   if (all.op === 'list') return withinConstants(left, all.args)
-  const right = compile(all, bound)
+  const right = compile(all, scope)
   switch (right.kind) {
     case 'dyn':
       return { kind: 'bool', read: membership(left.read, right.read) }
