@@ -1,7 +1,7 @@
 export { decideCall, noLongerAllowed } from './call/decide-call.ts'
 export { decideOwnCall, type OwnCall, type OwnCallFacts } from './call/decide-own-call.ts'
 export type { CallDependencies, CallFacts, CallVerdict, GovernedCall } from './call/governed-call.ts'
-export { type Outcome, type Pipeline, pipeline, type Step } from './call/pipeline.ts'
+export { type Awaitable, type Outcome, type Pipeline, pipeline, type Step } from './call/pipeline.ts'
 export { type CompactJws, MAX_TOKEN_LENGTH, parseJws } from './mandate/parse-jws.ts'
 export { checkTimes, readClaims } from './mandate/read-claims.ts'
 export { keyRefetcher, type Refetched } from './mandate/refetch-keys.ts'

@@ -32,8 +32,8 @@ export function parseForm(bytes: Uint8Array): Result<Form, 'invalid_request'> {
   for (const pair of text.split('&')) {
     if (pair === '') continue
     const equals = pair.indexOf('=')
-    const name = decode(equals === -1 ? pair : pair.slice(0, equals))
-    const value = decode(equals === -1 ? '' : pair.slice(equals + 1))
+    const name = decodeFormText(equals === -1 ? pair : pair.slice(0, equals))
+    const value = decodeFormText(equals === -1 ? '' : pair.slice(equals + 1))
     if (name === undefined || value === undefined) return refuse('invalid_request', 'the form has a bad escape')
     const held = fields.get(name)
     if (held === undefined) fields.set(name, [value])
@@ -42,7 +42,9 @@ export function parseForm(bytes: Uint8Array): Result<Form, 'invalid_request'> {
   return ok(fields)
 }
 
-function decode(text: string): string | undefined {
+/** Text of a form without its escapes, which most of it has none of. */
+export function decodeFormText(text: string): string | undefined {
+  if (!text.includes('%')) return text.includes('+') ? text.replaceAll('+', ' ') : text
   try {
     return decodeURIComponent(text.replaceAll('+', ' '))
   } catch {

@@ -1,10 +1,10 @@
 import { type Application, type ApplicationId, type Clock, isId, ok, type Result, refuse } from '@caracal/core'
-import type { RevocationView } from '@caracal/enforcement'
+import type { Awaitable, RevocationView } from '@caracal/enforcement'
 import { type FailureThrottle, infrastructureReason } from '@caracal/service'
 import type { Streams } from '@caracal/streams'
-import type { ZoneState } from '../zones/zone-state.ts'
+import type { Client, ZoneState } from '../zones/zone-state.ts'
 import type { Zones } from '../zones/zones.ts'
-import { claimedClient, verifyAssertion } from './client-assertion.ts'
+import { type AssertionClaims, claimedClient, verifyAssertion } from './client-assertion.ts'
 import { matchesSecret } from './client-secret.ts'
 import type { PresentedCredential } from './presented-credential.ts'
 
@@ -31,60 +31,83 @@ const REPLAY_MARGIN = 120
 /**
  * RFC 6749 §2.3, RFC 7523 §2.2. Unknown, archived, revoked, expired, of another zone and wrong: the same refusal after the same work
  * (P-006). Before it refuses, the configuration is compared with Postgres once (rate limited), so that a credential made a
- * moment ago works. `owner` identifies this request: a retry of the driver is not a replay (P-017).
+ * moment ago works. `owner` identifies this request: a retry of the driver is not a replay (P-017). A good secret waits for nothing.
  */
-export async function authenticateClient(
+export function authenticateClient(
   desk: ClientDesk,
   presented: PresentedCredential,
   source: string,
   owner: string,
-): Promise<Result<AuthenticatedClient>> {
-  const claimed = presented.clientId ?? (presented.method === 'private_key_jwt' ? claimedClient(presented.assertion) : undefined) ?? ''
-  let proven = await prove(desk, presented, claimed)
-  if (proven === undefined && (await desk.zones.refresh('stranger'))) proven = await prove(desk, presented, claimed)
-  if (proven === undefined) {
-    const wait = desk.throttle.failed(`${source} ${claimed.slice(0, 64)}`)
-    return wait > 0 ? refuse('rate_limited', undefined, { retry_after: wait }) : refuse('invalid_client')
-  }
-  if (desk.revocations.unfit() !== null) return refuse('revocation_view_stale')
-  if (desk.revocations.isRevoked([proven.zone.snapshot.id, proven.application.id]) !== null) return refuse('invalid_client')
-  if (proven.assertion !== undefined) {
-    const { jti, expiresAt } = proven.assertion
-    const ttl = Math.ceil(expiresAt - desk.clock() / 1000) + REPLAY_MARGIN
-    try {
-      if (!(await desk.streams.claim(`assertion:${proven.application.id}:${jti}`, owner, ttl))) return refuse('assertion_replayed')
-    } catch (error) {
-      return refuse(infrastructureReason(error) ?? 'store_unavailable')
-    }
-  }
-  return ok({ zone: proven.zone, application: proven.application, method: presented.method })
+): Awaitable<Result<AuthenticatedClient>> {
+  if (presented.method === 'private_key_jwt') return byAssertion(desk, presented, source, owner)
+  const proven = withSecret(desk, presented)
+  return proven === undefined ? refreshedSecret(desk, presented, source) : admitted(desk, proven, presented)
 }
 
-type Proven = {
-  readonly zone: ZoneState
-  readonly application: Application
-  readonly assertion: { readonly jti: string; readonly expiresAt: number } | undefined
-}
+type Proven = { readonly zone: ZoneState; readonly application: Application }
+type Secret = Exclude<PresentedCredential, { readonly method: 'private_key_jwt' }>
+type Assertion = Extract<PresentedCredential, { readonly method: 'private_key_jwt' }>
 
-async function prove(desk: ClientDesk, presented: PresentedCredential, claimed: string): Promise<Proven | undefined> {
-  const zone = isId('application', claimed) ? desk.zones.ofApplication(claimed) : undefined
-  const client = zone?.clients.get(claimed as ApplicationId)
+function withSecret(desk: ClientDesk, { clientId, secret }: Secret): Proven | undefined {
+  const { zone, client } = named(desk, clientId)
   const now = desk.clock()
-  const inForce = ({ expiresAt }: { readonly expiresAt: number | null }) => expiresAt === null || expiresAt > now
+  const digests: string[] = []
+  for (const one of client?.secrets ?? []) if (isInForce(one, now)) digests.push(one.digest)
+  const matches = matchesSecret(zone?.pepper, digests, secret)
+  return matches && zone !== undefined && client !== undefined ? { zone, application: client.application } : undefined
+}
 
-  if (presented.method !== 'private_key_jwt') {
-    const digests = (client?.secrets ?? []).filter(inForce).map(({ digest }) => digest)
-    const matches = matchesSecret(zone?.pepper, digests, presented.secret)
-    return matches && zone !== undefined && client !== undefined
-      ? { zone, application: client.application, assertion: undefined }
-      : undefined
+async function refreshedSecret(desk: ClientDesk, presented: Secret, source: string): Promise<Result<AuthenticatedClient>> {
+  const proven = (await desk.zones.refresh('stranger')) ? withSecret(desk, presented) : undefined
+  return proven === undefined ? failed(desk, source, presented.clientId) : admitted(desk, proven, presented)
+}
+
+async function byAssertion(desk: ClientDesk, presented: Assertion, source: string, owner: string): Promise<Result<AuthenticatedClient>> {
+  const claimed = presented.clientId ?? claimedClient(presented.assertion) ?? ''
+  let proven = await withAssertion(desk, presented.assertion, claimed)
+  if (proven === undefined && (await desk.zones.refresh('stranger'))) proven = await withAssertion(desk, presented.assertion, claimed)
+  if (proven === undefined) return failed(desk, source, claimed)
+  const client = admitted(desk, proven, presented)
+  if (!client.ok) return client
+  const ttl = Math.ceil(proven.expiresAt - desk.clock() / 1000) + REPLAY_MARGIN
+  try {
+    if (!(await desk.streams.claim(`assertion:${proven.application.id}:${proven.jti}`, owner, ttl))) return refuse('assertion_replayed')
+  } catch (error) {
+    return refuse(infrastructureReason(error) ?? 'store_unavailable')
   }
+  return client
+}
+
+async function withAssertion(desk: ClientDesk, assertion: string, claimed: string): Promise<(Proven & AssertionClaims) | undefined> {
+  const { zone, client } = named(desk, claimed)
   if (zone === undefined || client === undefined) return undefined
-  const verified = await verifyAssertion(presented.assertion, {
+  const now = desk.clock()
+  const verified = await verifyAssertion(assertion, {
     client: client.application.id,
     audiences: [zone.snapshot.issuer, ...zone.snapshot.issuerAliases],
-    keys: client.keys.filter(inForce),
+    keys: client.keys.filter((key) => isInForce(key, now)),
     now: Math.floor(now / 1000),
   })
-  return verified.ok ? { zone, application: client.application, assertion: verified.value } : undefined
+  return verified.ok ? { zone, application: client.application, ...verified.value } : undefined
+}
+
+function named(desk: ClientDesk, claimed: string): { readonly zone: ZoneState | undefined; readonly client: Client | undefined } {
+  const zone = isId('application', claimed) ? desk.zones.ofApplication(claimed) : undefined
+  return { zone, client: zone?.clients.get(claimed as ApplicationId) }
+}
+
+function isInForce({ expiresAt }: { readonly expiresAt: number | null }, now: number): boolean {
+  return expiresAt === null || expiresAt > now
+}
+
+function failed(desk: ClientDesk, source: string, claimed: string): Result<never> {
+  const wait = desk.throttle.failed(`${source} ${claimed.slice(0, 64)}`)
+  return wait > 0 ? refuse('rate_limited', undefined, { retry_after: wait }) : refuse('invalid_client')
+}
+
+/** Whoever is proven may still be revoked, or nobody can tell. */
+function admitted(desk: ClientDesk, { zone, application }: Proven, { method }: PresentedCredential): Result<AuthenticatedClient> {
+  if (desk.revocations.unfit() !== null) return refuse('revocation_view_stale')
+  if (desk.revocations.isRevoked([zone.snapshot.id, application.id]) !== null) return refuse('invalid_client')
+  return ok({ zone, application, method })
 }

@@ -1,4 +1,5 @@
 import { ok, type Result, refuse } from '@caracal/core'
+import { decodeFormText } from '@caracal/service'
 
 /** RFC 7523 §2.2. */
 export const ASSERTION_TYPE = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer'
@@ -21,8 +22,8 @@ export function presentedCredential(
   const assertion = values.get('client_assertion')
   const assertionType = values.get('client_assertion_type')
 
-  const shown = [authorization, secret, assertion ?? assertionType].filter((one) => one !== undefined)
-  if (shown.length > 1) return refuse('invalid_request', 'more than one client authentication method')
+  const shown = Number(authorization !== undefined) + Number(secret !== undefined) + Number((assertion ?? assertionType) !== undefined)
+  if (shown > 1) return refuse('invalid_request', 'more than one client authentication method')
 
   if (authorization !== undefined) return fromBasic(authorization, clientId)
   if (secret !== undefined) {
@@ -46,17 +47,9 @@ function fromBasic(authorization: string, clientId: string | undefined): Result<
   const text = Buffer.from(encoded, 'base64').toString('utf8')
   const colon = text.indexOf(':')
   if (colon < 1) return refuse('invalid_client')
-  const id = formDecode(text.slice(0, colon))
-  const secret = formDecode(text.slice(colon + 1))
+  const id = decodeFormText(text.slice(0, colon))
+  const secret = decodeFormText(text.slice(colon + 1))
   if (id === undefined || secret === undefined || secret === '') return refuse('invalid_client')
   if (clientId !== undefined && clientId !== id) return refuse('invalid_request', 'client_id differs from the Authorization header')
   return ok({ method: 'client_secret_basic', clientId: id, secret })
-}
-
-function formDecode(text: string): string | undefined {
-  try {
-    return decodeURIComponent(text.replaceAll('+', ' '))
-  } catch {
-    return undefined
-  }
 }

@@ -1,5 +1,5 @@
-import { ok, type Result, refuse } from '@caracal/core'
-import { type Authority, authorityOf, type StandsOn, standOn } from '@caracal/enforcement'
+import { type DelegationId, ok, type Result, refuse, type SessionId } from '@caracal/core'
+import { type Authority, type Awaitable, authorityOf, type StandsOn, standOn } from '@caracal/enforcement'
 import { infrastructureReason } from '@caracal/service'
 import type { AuthenticatedClient } from '../client/authenticate-client.ts'
 import type { LineageRows } from '../zones/lineage-reader.ts'
@@ -14,33 +14,33 @@ export type LoadedLineage = StandsOn & { readonly authority: Authority }
  * Step 4: the session is the caller's, the delegation is held by a session of its lineage, and every link above them is active, unexpired
  * and not revoked. What memory refuses is read anew once before it is refused: a lease may have been renewed, a suspension lifted.
  */
-export async function loadLineage(
-  desk: MintDesk,
-  at: { readonly client: AuthenticatedClient; readonly request: TokenRequest; readonly subject: Subject },
-): Promise<Result<{ readonly lineage: LoadedLineage }>> {
+export function loadLineage(desk: MintDesk, at: Standing): Awaitable<Result<{ readonly lineage: LoadedLineage }>> {
   const { session, delegation } = at.request
-  let rows: LineageRows = { session: undefined, delegation: undefined, sessions: new Map(), delegations: new Map(), cached: false }
-  if (session !== undefined) {
-    try {
-      rows = await desk.lineages.read(at.client.zone.snapshot.id, session, delegation, 'cached')
-      let checked = check(desk, at, rows)
-      if (!checked.ok && rows.cached) {
-        rows = await desk.lineages.read(at.client.zone.snapshot.id, session, delegation, 'anew')
-        checked = check(desk, at, rows)
-      }
-      return checked
-    } catch (error) {
-      return refuse(infrastructureReason(error) ?? 'store_unavailable')
-    }
-  }
-  return check(desk, at, rows)
+  return session === undefined ? check(desk, at, NO_ROWS) : loadRows(desk, at, session, delegation)
 }
 
-function check(
+type Standing = { readonly client: AuthenticatedClient; readonly request: TokenRequest; readonly subject: Subject }
+
+const NO_ROWS: LineageRows = { session: undefined, delegation: undefined, sessions: new Map(), delegations: new Map(), cached: false }
+
+async function loadRows(
   desk: MintDesk,
-  { client, request, subject }: { readonly client: AuthenticatedClient; readonly request: TokenRequest; readonly subject: Subject },
-  rows: LineageRows,
-): Result<{ readonly lineage: LoadedLineage }> {
+  at: Standing,
+  session: SessionId,
+  delegation: DelegationId | undefined,
+): Promise<Result<{ readonly lineage: LoadedLineage }>> {
+  const zone = at.client.zone.snapshot.id
+  try {
+    const rows = await desk.lineages.read(zone, session, delegation, 'cached')
+    const checked = check(desk, at, rows)
+    if (checked.ok || !rows.cached) return checked
+    return check(desk, at, await desk.lineages.read(zone, session, delegation, 'anew'))
+  } catch (error) {
+    return refuse(infrastructureReason(error) ?? 'store_unavailable')
+  }
+}
+
+function check(desk: MintDesk, { client, request, subject }: Standing, rows: LineageRows): Result<{ readonly lineage: LoadedLineage }> {
   if (request.session !== undefined && rows.session === undefined) return refuse('session_not_usable')
   if (request.delegation !== undefined && rows.delegation === undefined) return refuse('delegation_not_usable')
   const caller = client.application.id

@@ -1,5 +1,5 @@
 import type { Result } from '@caracal/core'
-import { pipeline } from '@caracal/enforcement'
+import { type Awaitable, pipeline } from '@caracal/enforcement'
 import { authenticateApplication } from './authenticate-application.ts'
 import { decideMint } from './decide-mint.ts'
 import { drawUpClaims } from './draw-up-claims.ts'
@@ -45,7 +45,7 @@ export type MintDone = Extract<Minted, { passed: true }>['so']
 
 /** Gives a step its desk and keeps its name, by which a refusal says where it came from. */
 function atDesk(desk: MintDesk) {
-  return <In, Add extends object>(step: (desk: MintDesk, so: In) => Result<Add> | Promise<Result<Add>>) => {
+  return <In, Add extends object>(step: (desk: MintDesk, so: In) => Awaitable<Result<Add>>) => {
     const seated = (so: In) => step(desk, so)
     return Object.defineProperty(seated, 'name', { value: step.name })
   }

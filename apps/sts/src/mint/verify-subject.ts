@@ -1,5 +1,5 @@
 import { type Actor, type ApplicationId, MAX_LINEAGE, ok, type Result, refuse } from '@caracal/core'
-import type { Mandate } from '@caracal/enforcement'
+import type { Awaitable, Mandate } from '@caracal/enforcement'
 import type { AuthenticatedClient } from '../client/authenticate-client.ts'
 import type { MintDesk } from './mint-desk.ts'
 import type { TokenRequest } from './token-request.ts'
@@ -11,13 +11,20 @@ export type Subject = { readonly parent: Mandate | undefined; readonly actor: Ma
  * RFC 8693 §2.1: the subject token is a mandate of this zone that is in force, not revoked and not single-use; the actor token,
  * if present, is a mandate of the client that asks. Anything else is refused without saying why.
  */
-export async function verifySubject(
+export function verifySubject(
   desk: MintDesk,
   { client, request }: { readonly client: AuthenticatedClient; readonly request: TokenRequest },
-): Promise<Result<{ readonly subject: Subject }>> {
-  if (request.exchange === undefined) return ok({ subject: { parent: undefined, actor: undefined } })
-  const { subjectToken, actorToken } = request.exchange
+): Awaitable<Result<{ readonly subject: Subject }>> {
+  return request.exchange === undefined ? NOBODY : verifyExchange(desk, client, request.exchange)
+}
 
+const NOBODY = ok({ subject: { parent: undefined, actor: undefined } })
+
+async function verifyExchange(
+  desk: MintDesk,
+  client: AuthenticatedClient,
+  { subjectToken, actorToken }: NonNullable<TokenRequest['exchange']>,
+): Promise<Result<{ readonly subject: Subject }>> {
   const parent = await usableMandate(desk, client, subjectToken, 'invalid_subject_token')
   if (!parent.ok) return parent
   if (parent.value.claims.once === true) return refuse('invalid_subject_token', 'a single-use mandate cannot be exchanged')

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { isId } from '@caracal/core'
-import { answer, anyone, form, oauthError, Problem, type RouteRequest, type RouteRow, route } from '@caracal/service'
+import { answer, anyone, form, labelled, oauthError, Problem, type RouteRequest, type RouteRow, route } from '@caracal/service'
 import type { RefusalAggregator } from '@caracal/streams'
 import { claimedClient } from '../client/client-assertion.ts'
 import { presentedCredential } from '../client/presented-credential.ts'
@@ -31,6 +31,7 @@ export function tokenCall(request: OAuthCall): TokenCall {
 /** `POST /oauth/2/token`: RFC 6749 §4.4 and RFC 8693. */
 export function tokenRoutes(desk: MintDesk, metrics: StsMetrics, refusals: Pick<RefusalAggregator, 'note'>): RouteRow[] {
   const mint = mintWith(desk)
+  const exchanged = labelled(metrics.exchangeSeconds)
   return [
     route({
       method: 'POST',
@@ -54,13 +55,13 @@ export function tokenRoutes(desk: MintDesk, metrics: StsMetrics, refusals: Pick<
         const began = performance.now()
         const call = tokenCall(request)
         const outcome = await mint.run(call)
-        const seconds = () => (performance.now() - began) / 1000
+        const seconds = (performance.now() - began) / 1000
         if (outcome.passed) {
-          metrics.exchangeSeconds.observe({ result: 'issued', reason: 'none' }, seconds())
+          exchanged('issued', 'none').observe(seconds)
           return answer(200, tokenAnswer(outcome.so), NO_STORE)
         }
         const { refusal, so } = outcome
-        metrics.exchangeSeconds.observe({ result: 'refused', reason: refusal.reason }, seconds())
+        exchanged('refused', refusal.reason).observe(seconds)
         if (so.client !== undefined) await recordRefusal(desk, call, so, refusal)
         else {
           const zone = namedZone(desk, call)
