@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Caracal, CaracalError, mandateVerifier, RevocationFeed } from '@caracal/sdk'
+import { Caracal, CaracalError, type CaracalOptions, mandateVerifier, RevocationFeed } from '@caracal/sdk'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Installation, startInstallation } from './installation.ts'
 
@@ -38,7 +38,7 @@ function counting() {
   return { mints, fetch: counted }
 }
 
-const agent = (more: { fetch?: typeof fetch } = {}) =>
+const agent = (more: Partial<CaracalOptions> = {}) =>
   new Caracal({ stsUrl: installation.endpoints.sts, gatewayUrl: `${installation.endpoints.gateway}/`, clientId, authentication, ...more })
 
 describe('an agent', () => {
@@ -64,6 +64,33 @@ describe('an agent', () => {
     const away = new Caracal({ stsUrl: 'http://127.0.0.1:9', gatewayUrl: 'http://127.0.0.1:9', clientId, authentication })
     expect(await away.fetch(NOTES, '/').catch((error: unknown) => error)).toMatchObject({ code: 'unreachable', retryable: true })
   })
+
+  test('[P-151] a session whose bootstrap mandate is revoked while it runs: the result is returned, and the session has ended', async () => {
+    const tokens: string[] = []
+    const recording: typeof fetch = async (input, init) => {
+      const answer = await fetch(input, init)
+      if (String(input).endsWith('/oauth/2/token')) tokens.push(((await answer.clone().json()) as { access_token: string }).access_token)
+      return answer
+    }
+    const events: unknown[] = []
+    const caracal = agent({
+      fetch: recording,
+      coordinatorUrl: installation.endpoints.coordinator,
+      zone,
+      onEvent: (event) => void events.push(event),
+    })
+    const id = await caracal.session({ ttlSeconds: 120 }, async (session) => {
+      expect((await session.fetch(NOTES, '/notes/1', { scopes: ['notes:read'] })).status).toBe(200)
+      const bootstrap = JSON.parse(Buffer.from(tokens[0]?.split('.')[1] ?? '', 'base64url').toString()) as { jti: string }
+      const revoked = await installation.caracal(['revoke', 'mandate', bootstrap.jti, '--zone', 'quickstart', '--yes'])
+      expect(revoked.code, revoked.stderr).toBe(0)
+      return session.id
+    })
+    expect(events).toEqual([])
+    const shown = await installation.caracal(['--json', 'get', 'session', id, '--zone', 'quickstart'])
+    expect(JSON.parse(shown.stdout)).toMatchObject({ id, state: 'ended' })
+    await caracal.close()
+  }, 30_000)
 
   test('a single-use mandate works once', async () => {
     const caracal = agent()
