@@ -68,6 +68,23 @@ export async function lockLogFor(
   return { head, known: await textsOf(tx, zone, ids, near) }
 }
 
+/**
+ * The same without the lock, of one moment: what it says holds as long as the head has this size, which `extendLog` sees to.
+ * Undefined when the zone has no log yet.
+ */
+export async function readLogFor(
+  db: Queryable,
+  zone: ZoneId,
+  ids: readonly EventId[],
+): Promise<{ readonly head: LogHead; readonly known: ReadonlyMap<EventId, string> } | undefined> {
+  const { rows } = await sql<LogHead & { readonly near: Uint8Array | null }>`
+    select zone, size, root, frontier, ${marksNear(zone, ids)} as near from log_heads where zone = ${zone}`.execute(db)
+  const [row] = rows
+  if (row === undefined) return undefined
+  const { near, ...head } = row
+  return { head, known: await textsOf(db, zone, ids, near) }
+}
+
 /** Blocks of the time in which these ids were made: of each its number, its count, and the marks of its events. */
 function marksNear(zone: ZoneId, ids: readonly EventId[]) {
   const millis = ids.map(millisOfId)
@@ -179,12 +196,23 @@ function upsertOfTiles(zone: ZoneId, tiles: readonly TileWrite[]) {
     returning 1`
 }
 
+/** The log is not as long any more as it was when it was read: somebody else appended. Nothing was written. */
+export class HeadMoved extends Error {
+  override readonly name = 'HeadMoved'
+}
+
+/** One statement can write so many blocks: then it needs no transaction around it. */
+export function extendsInOneStatement(blocks: readonly BlockDraft[]): boolean {
+  return blocks.length <= MOST_BLOCKS
+}
+
 /**
- * One round trip for a batch: blocks, tiles and head together. The caller holds the head's lock, `before` is its size and the
- * sequence number of the first entry. Throws unless the log still has that size and every tile was written.
+ * One round trip for a batch: blocks, tiles and head together. `before` is the size of the log it was made for and the sequence number
+ * of the first entry. Throws `HeadMoved` when the log has another size: of several that extend the same log one succeeds. The statement
+ * fails as a whole, so that it needs no transaction unless there are more blocks than `extendsInOneStatement` says.
  */
 export async function extendLog(
-  tx: Queryable,
+  db: Queryable,
   before: number,
   batch: { readonly blocks: readonly BlockDraft[]; readonly tiles: readonly TileWrite[]; readonly head: LogHead },
   now: UnixMillis,
@@ -192,21 +220,30 @@ export async function extendLog(
   const { tiles, head } = batch
   let blocks = batch.blocks
   let from = before
-  // Events that were made over hours and come at once are in as many blocks as there were buckets.
-  while (blocks.length > MOST_BLOCKS) {
-    const part = blocks.slice(0, MOST_BLOCKS)
-    await insertOfBlocks(head.zone, from, part, now).execute(tx)
-    from += part.reduce((sum, { entries }) => sum + entries.length, 0)
-    blocks = blocks.slice(MOST_BLOCKS)
+  try {
+    // Events that were made over hours and come at once are in as many blocks as there were buckets.
+    while (blocks.length > MOST_BLOCKS) {
+      const part = blocks.slice(0, MOST_BLOCKS)
+      await insertOfBlocks(head.zone, from, part, now).execute(db)
+      from += part.reduce((sum, { entries }) => sum + entries.length, 0)
+      blocks = blocks.slice(MOST_BLOCKS)
+    }
+    // Nothing can be divided by a head that did not move: then nothing of the statement happens.
+    await sql`
+      with blocks as (${insertOfBlocks(head.zone, from, blocks, now)}), tiles as (${upsertOfTiles(head.zone, tiles)}), head as (
+        update log_heads set size = ${head.size}, root = ${head.root}, frontier = ${head.frontier}, updated_at = ${timestamp(now)}
+        where zone = ${head.zone} and size = ${before} returning 1
+      )
+      select 1 / (select count(*) from head), 1 / (select (count(*) = ${tiles.length})::int from tiles)`.execute(db)
+  } catch (error) {
+    if (isOvertaken(error)) throw new HeadMoved(`the log of ${head.zone} does not have ${before} entries any more`, { cause: error })
+    throw error
   }
-  const { rows } = await sql<{ heads: number; tiles: number }>`
-    with blocks as (${insertOfBlocks(head.zone, from, blocks, now)}), tiles as (${upsertOfTiles(head.zone, tiles)}), head as (
-      update log_heads set size = ${head.size}, root = ${head.root}, frontier = ${head.frontier}, updated_at = ${timestamp(now)}
-      where zone = ${head.zone} and size = ${before} returning 1
-    )
-    select (select count(*) from head) as heads, (select count(*) from tiles) as tiles`.execute(tx)
-  if (rows[0]?.heads !== 1) throw new Error(`the head of ${head.zone} moved under its lock`)
-  if (rows[0].tiles !== tiles.length) throw new Error('a tile was not written')
+}
+
+/** A division by zero, a block that is there already, or a deadlock with who writes it. */
+function isOvertaken(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && ['22012', '23505', '40P01'].includes(String(error.code))
 }
 
 /** The stored hashes of a tile, full or partial; undefined when there is none. */
