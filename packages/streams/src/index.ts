@@ -1,4 +1,4 @@
-export { announceRevocations } from './announce-revocations.ts'
+export { announcePolicies, announceRevocations } from './announce-revocations.ts'
 export * from './evidence/evidence-payload.ts'
 export * from './evidence/outbox-evidence.ts'
 export * from './evidence/refusal-aggregator.ts'

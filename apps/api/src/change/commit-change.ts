@@ -12,7 +12,7 @@ import type {
 } from '@caracal/core'
 import { answerReceipt, bumpConfigVersion, enqueue, type OutboxMessage, type Queryable } from '@caracal/postgres'
 import type { Answer, RouteRequest } from '@caracal/service'
-import { announceRevocations } from '@caracal/streams'
+import { announcePolicies, announceRevocations } from '@caracal/streams'
 import type { ApiDesk } from '../desk.ts'
 import { eventFrame } from './event-frame.ts'
 
@@ -61,6 +61,7 @@ export async function commitChange(
 ): Promise<Refusal | Answer> {
   for (let tries = 1; ; tries += 1) {
     let revocations: readonly Revocation[] = []
+    let activated: readonly PolicyMessage[] = []
     try {
       const answer = await desk.database.transaction(async (tx) => {
         const now = desk.now()
@@ -68,7 +69,7 @@ export async function commitChange(
         if (!done.ok) throw new RolledBack(done)
         const change = done.value
         if (options.dryRun) throw new RolledBack(change.answer)
-        await publish(tx, desk, request, change)
+        activated = await publish(tx, desk, request, change)
         revocations = change.revocations ?? []
         const { idempotency } = request
         if (idempotency !== null) {
@@ -79,7 +80,7 @@ export async function commitChange(
         return change.answer
       })
       if (request.idempotency !== null) request.idempotency.settled = true
-      await announceRevocations(desk.streams, revocations)
+      await Promise.all([announceRevocations(desk.streams, revocations), announcePolicies(desk.streams, activated)])
       return answer
     } catch (error) {
       if (error instanceof RolledBack) return error.result
@@ -93,8 +94,15 @@ function isDeadlock(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === '40P01'
 }
 
-async function publish(tx: Queryable, desk: Pick<ApiDesk, 'evidence'>, request: ChangeRequest, change: Change): Promise<void> {
+/** Writes what others learn of a change into the outbox; returns what of it is said directly too. */
+async function publish(
+  tx: Queryable,
+  desk: Pick<ApiDesk, 'evidence'>,
+  request: ChangeRequest,
+  change: Change,
+): Promise<readonly PolicyMessage[]> {
   const messages: OutboxMessage[] = []
+  const activated: PolicyMessage[] = []
   const frame = eventFrame(request)
   const versions = new Map<ZoneId, number>()
   const touched = [...(change.config ?? []), ...(change.activated ?? [])].map(({ zone }) => zone)
@@ -107,10 +115,12 @@ async function publish(tx: Queryable, desk: Pick<ApiDesk, 'evidence'>, request: 
   for (const { zone, setVersion, sha256 } of change.activated ?? []) {
     const message: PolicyMessage = { v: 1, zone, setVersion, sha256, version: versions.get(zone) ?? 0 }
     messages.push({ stream: 'caracal.policy', aggregate: zone, payload: JSON.stringify(message) })
+    activated.push(message)
   }
   for (const revocation of change.revocations ?? []) {
     messages.push({ stream: 'caracal.revocations', aggregate: revocation.zone, payload: JSON.stringify(revocation) })
   }
   for (const event of change.events) messages.push(desk.evidence({ ...frame, ...event }))
   await enqueue(tx, messages)
+  return activated
 }
