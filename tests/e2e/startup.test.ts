@@ -71,7 +71,12 @@ describe('a start that cannot be', () => {
     [['--redis-url', 'nonsense'], '--redis-url is not a URL', 'redis://'],
     [['--redis-url', 'redis://:geheim@127.0.0.1:9'], 'Redis at 127.0.0.1:9 cannot be used', '--redis-url'],
   ])('%s: says what is wrong, without the password', async (args, words, setting) => {
-    const ran = await caracal(['up', '--port-offset', String(await freeOffset()), ...args], { CARACAL_HOME: home() })
+    const [option = '', url = ''] = args
+    // A password comes from a file.
+    const file = join(home(), 'url')
+    writeFileSync(file, url, { mode: 0o600 })
+    const given = url.includes('geheim') ? `@${file}` : url
+    const ran = await caracal(['up', '--port-offset', String(await freeOffset()), option, given], { CARACAL_HOME: home() })
     expect(ran.code).not.toBe(0)
     expectWords(ran.stderr).toContain(words)
     expect(ran.stderr).toContain(setting)

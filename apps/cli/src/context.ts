@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { CliError } from './cli-error.ts'
+import { readSecretFile } from './secret-file.ts'
 
 /** Where the services are and with what the CLI speaks to them. */
 export type Context = {
@@ -71,7 +72,7 @@ function readEndpoints(state: string): Endpoints | undefined {
 function readToken(env: NodeJS.ProcessEnv, state: string): string {
   if (env.CARACAL_TOKEN) return env.CARACAL_TOKEN
   const file = env.CARACAL_TOKEN_FILE ?? join(state, 'keys', 'admin-token')
-  if (!existsSync(file))
+  if (file !== '-' && !existsSync(file))
     throw new CliError('There is no admin token.', `Set CARACAL_TOKEN_FILE, or run \`caracal up\` in this folder (looked at ${file}).`)
-  return readFileSync(file, 'utf8').trim()
+  return readSecretFile(file, 'The file of the admin token').trim()
 }

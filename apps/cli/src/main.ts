@@ -15,6 +15,8 @@ export function program(): Command {
     .option('--json', 'print JSON instead of tables')
     .version(readVersion(), '-V, --version', 'print the version')
     .exitOverride()
+    // With --json what went wrong is one JSON document as well: `report` writes it.
+    .configureOutput({ writeErr: (text) => void (process.argv.includes('--json') || process.stderr.write(text)) })
     .configureHelp({ sortSubcommands: true })
   const here = (): CommandContext => ({
     output: processOutput(caracal.opts().json === true),
@@ -25,8 +27,8 @@ export function program(): Command {
   caracal
     .command('up')
     .description('start everything in one process, until Ctrl-C')
-    .option('--database-url <url>', 'a Postgres server instead of the embedded one')
-    .option('--redis-url <url>', 'a Redis server for the streams instead of Postgres')
+    .option('--database-url <url>', 'a Postgres server instead of the embedded one; with a password as @file or @- (standard input)')
+    .option('--redis-url <url>', 'a Redis server for the streams instead of Postgres; with a password as @file or @-')
     .option('--port-offset <n>', 'added to every port', '0')
     .action(async (options) => (await import('./commands/up.ts')).up(here(), options))
   caracal
@@ -188,8 +190,17 @@ async function confirm(options: { yes: boolean; dryRun: boolean }, act: string):
   if (isCancel(answer) || !answer) throw new CliError('Nothing was changed.')
 }
 
-function report(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+function report(error: unknown, json: boolean): number {
+  if (error instanceof CommanderError) {
+    const exitCode = error.exitCode === 0 ? 0 : 2
+    if (json && exitCode !== 0) tellAsJson({ message: error.message.replace(/^error: /, ''), code: error.code, exitCode })
+    return exitCode
+  }
+  if (json) {
+    const { message, exitCode, code, fix, lines } = error instanceof CliError ? error : new CliError(String(error))
+    tellAsJson({ message, code, fix, lines, exitCode })
+    return exitCode
+  }
   const red = (text: string) => colour('red', text)
   if (error instanceof CliError) {
     process.stderr.write(`${red('error:')} ${error.message}\n`)
@@ -201,6 +212,13 @@ function report(error: unknown): number {
   return 1
 }
 
+function tellAsJson({
+  exitCode,
+  ...error
+}: { readonly message: string; readonly exitCode: number } & Readonly<Record<string, unknown>>): void {
+  process.stderr.write(`${JSON.stringify({ error: { ...error, exit_code: exitCode } })}\n`)
+}
+
 if (import.meta.main) {
   // From the second start on nothing is parsed and stripped again.
   enableCompileCache()
@@ -210,7 +228,7 @@ if (import.meta.main) {
     .then(
       () => undefined,
       (error: unknown) => {
-        process.exitCode = report(error)
+        process.exitCode = report(error, process.argv.includes('--json'))
       },
     )
 }

@@ -4,6 +4,7 @@ import { isScalar, LineCounter, parseAllDocuments, visit } from 'yaml'
 import { callService } from '../api-client.ts'
 import { CliError } from '../cli-error.ts'
 import { colour, table } from '../output.ts'
+import { readSecretFile } from '../secret-file.ts'
 import type { CommandContext } from './command.ts'
 
 export type ApplyOptions = { readonly files: readonly string[]; readonly plan: boolean; readonly activate: boolean }
@@ -70,9 +71,9 @@ function collectSecrets(documents: readonly SourceFile[], env: NodeJS.ProcessEnv
             else problems.push(`${place}  the environment variable ${value} is not set`)
           } else if (key === 'fromFile') {
             try {
-              secrets[`file:${value}`] = readFileSync(resolve(dirname(file), value), 'utf8').replace(/\r?\n$/, '')
-            } catch {
-              problems.push(`${place}  the file ${value} cannot be read`)
+              secrets[`file:${value}`] = readSecretFile(resolve(dirname(file), value), `the file ${value}`)
+            } catch (error) {
+              problems.push(`${place}  ${error instanceof CliError ? [error.message, error.fix].filter(Boolean).join(' ') : error}`)
             }
           }
         },

@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { type Database, initDatabase, migrateUp, migrationStatus, openDatabase } from '@caracal/postgres'
 import { CliError } from '../cli-error.ts'
 import { type DatabasePart, databaseError, partOfUrl, placeOf } from '../database-error.ts'
 import { table } from '../output.ts'
+import { readSecretFile } from '../secret-file.ts'
 import type { CommandContext } from './command.ts'
 
 const PARTS: Readonly<Record<DatabasePart, string>> = {
@@ -35,11 +35,7 @@ function valueOrFile(env: NodeJS.ProcessEnv, name: string): string | undefined {
   const file = env[`${name}_FILE`]
   if (file && env[name]) throw new CliError(`${name} and ${name}_FILE are both set.`, 'Set one of them.', { exitCode: 2 })
   if (!file) return env[name] || undefined
-  try {
-    return readFileSync(file, 'utf8').trim()
-  } catch {
-    throw new CliError(`The file that ${name}_FILE names cannot be read.`, undefined, { exitCode: 2 })
-  }
+  return readSecretFile(file, `The file that ${name}_FILE names`).trim()
 }
 
 /** Version table and what needs elevated rights. Any number of times, before or after `migrate up`. */

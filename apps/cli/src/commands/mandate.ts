@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { request } from 'undici'
 import { unreachable } from '../api-client.ts'
 import { CliError } from '../cli-error.ts'
 import type { Context } from '../context.ts'
+import { readSecretFile } from '../secret-file.ts'
 import type { CommandContext } from './command.ts'
 
 export type MandateAnswer = {
@@ -45,21 +45,15 @@ export async function mintMandate(
   })
 }
 
-function readSecret(file: string): string {
-  try {
-    return readFileSync(file, 'utf8').trim()
-  } catch {
-    throw new CliError(`The file that CARACAL_CLIENT_SECRET_FILE names cannot be read: ${file}.`, undefined, { exitCode: 2 })
-  }
-}
-
 /** Prints a mandate for the client credentials of the environment: the bare token, so that it fits into `$(…)`. */
 export async function printMandate(
   { output, context, env }: CommandContext,
   options: { resource: string; scope?: string; ttl?: string; once: boolean },
 ): Promise<void> {
   const clientId = env.CARACAL_CLIENT_ID
-  const clientSecret = env.CARACAL_CLIENT_SECRET_FILE ? readSecret(env.CARACAL_CLIENT_SECRET_FILE) : env.CARACAL_CLIENT_SECRET
+  const clientSecret = env.CARACAL_CLIENT_SECRET_FILE
+    ? readSecretFile(env.CARACAL_CLIENT_SECRET_FILE, 'The file that CARACAL_CLIENT_SECRET_FILE names').trim()
+    : env.CARACAL_CLIENT_SECRET
   if (!clientId || !clientSecret) {
     throw new CliError(
       'There are no client credentials.',

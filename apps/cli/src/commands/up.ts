@@ -4,6 +4,7 @@ import { Listr } from 'listr2'
 import { type Context, stateDirectory } from '../context.ts'
 import { type Installation, startInstallation } from '../installation.ts'
 import { colour, type Output } from '../output.ts'
+import { urlArgument } from '../secret-file.ts'
 import { assertRedisUrl, parsePortOffset } from '../startup-error.ts'
 import { onStopRequest } from '../stop-request.ts'
 import { apply } from './apply.ts'
@@ -46,9 +47,10 @@ export async function up(command: CommandContext, options: UpOptions): Promise<v
 
 async function start(output: Output, state: string, options: UpOptions, signal: AbortSignal): Promise<Installation> {
   const portOffset = parsePortOffset(options.portOffset)
-  assertRedisUrl(options.redisUrl)
-  const begin = (onStep: (step: string) => void) =>
-    startInstallation({ state, databaseUrl: options.databaseUrl, redisUrl: options.redisUrl, portOffset, signal, onStep })
+  const databaseUrl = urlArgument(options.databaseUrl, '--database-url')
+  const redisUrl = urlArgument(options.redisUrl, '--redis-url')
+  assertRedisUrl(redisUrl)
+  const begin = (onStep: (step: string) => void) => startInstallation({ state, databaseUrl, redisUrl, portOffset, signal, onStep })
   if (output.json || !process.stdout.isTTY) return begin((step) => output.note(step))
   const found: { installation?: Installation } = {}
   await new Listr([
