@@ -6,10 +6,11 @@ import {
   createLogger,
   createMetrics,
   type Logger,
-  observePool,
+  observeDatabase,
   ownDatabase,
   ownFiles,
   ownStreams,
+  RELEASE,
   type RouteRow,
   type RunningService,
   type StopHook,
@@ -62,12 +63,12 @@ const RATES = {
 export async function startApi(config: ApiConfiguration, shared: ApiShared = {}): Promise<RunningService> {
   const logger = shared.logger ?? createLogger({ name: 'api', level: config.LOG_LEVEL, secrets: () => secretsOf(config) })
   if (config.CA_BUNDLE !== undefined) trustAuthorities(config.CA_BUNDLE)
-  const version = shared.version ?? '0.1.0'
+  const version = shared.version ?? RELEASE
   const stops: StopHook[] = []
   const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
   try {
-    const database = shared.database ?? (await ownDatabase('api', config, logger, onStop))
-    const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
+    const database = (shared.database ?? (await ownDatabase('api', config, logger, onStop))).as('api')
+    const streams = shared.streams ?? (await ownStreams('api', config, database, logger, onStop))
     const store = watchStore(streams)
     const now = shared.clock ?? store.clock.now
     const sts = createInternalClient({ baseUrl: config.STS_URL, caller: 'api', keys: () => config.GATEWAY_STS_HMAC_KEY, now })
@@ -85,7 +86,7 @@ export async function startApi(config: ApiConfiguration, shared: ApiShared = {})
       { database: shared.database === undefined ? database : undefined, streams: shared.streams === undefined ? streams : undefined },
       { logger, metrics, onStop },
     )
-    observePool(metrics, database)
+    observeDatabase(metrics, database)
     store.observe(metrics)
     metrics.gauge('caracal_outbox_messages', 'Messages of the outbox: waiting to be published, or dead.', ['state'], async (own) => {
       const { pending, dead } = await dispatcher.health()

@@ -10,10 +10,11 @@ import {
   createMetrics,
   type DeploymentToken,
   type Logger,
-  observePool,
+  observeDatabase,
   ownDatabase,
   ownFiles,
   ownStreams,
+  RELEASE,
   type RunningService,
   type StopHook,
   schemaCheck,
@@ -59,12 +60,12 @@ export type AuditShared = {
 export async function startAudit(config: AuditConfiguration, shared: AuditShared = {}): Promise<RunningService> {
   const logger = shared.logger ?? createLogger({ name: 'audit', level: config.LOG_LEVEL, secrets: () => secretsOf(config) })
   if (config.CA_BUNDLE !== undefined) trustAuthorities(config.CA_BUNDLE)
-  const version = shared.version ?? '0.1.0'
+  const version = shared.version ?? RELEASE
   const stops: StopHook[] = []
   const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
   try {
-    const database = shared.database ?? (await ownDatabase('audit', config, logger, onStop))
-    const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
+    const database = (shared.database ?? (await ownDatabase('audit', config, logger, onStop))).as('audit')
+    const streams = shared.streams ?? (await ownStreams('audit', config, database, logger, onStop))
     const store = watchStore(streams)
     const clock = shared.clock ?? store.clock.now
     const settings = { kek: config.ZONE_KEK, issuerUrl: config.ISSUER_URL }
@@ -75,7 +76,7 @@ export async function startAudit(config: AuditConfiguration, shared: AuditShared
       { logger, metrics, onStop },
     )
     const own = auditMetrics(metrics, { database, streams })
-    observePool(metrics, database)
+    observeDatabase(metrics, database)
     store.observe(metrics)
 
     const findings = collectFindings({

@@ -20,10 +20,11 @@ import {
   firstOf,
   type Logger,
   type OnStop,
-  observePool,
+  observeDatabase,
   ownDatabase,
   ownFiles,
   ownStreams,
+  RELEASE,
   type RouteRow,
   type RunningService,
   revocationPropagation,
@@ -72,12 +73,12 @@ const RATES = { mutation: { perSecond: 500, burst: 1_000 }, authority: { perSeco
 export async function startCoordinator(config: CoordinatorConfiguration, shared: CoordinatorShared = {}): Promise<RunningService> {
   const logger = shared.logger ?? createLogger({ name: 'coordinator', level: config.LOG_LEVEL, secrets: () => secretsOf(config) })
   if (config.CA_BUNDLE !== undefined) trustAuthorities(config.CA_BUNDLE)
-  const version = shared.version ?? '0.1.0'
+  const version = shared.version ?? RELEASE
   const stops: StopHook[] = []
   const onStop: OnStop = (name, stop) => stops.push({ name, stop })
   try {
-    const database = shared.database ?? (await ownDatabase('coordinator', config, logger, onStop))
-    const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
+    const database = (shared.database ?? (await ownDatabase('coordinator', config, logger, onStop))).as('coordinator')
+    const streams = shared.streams ?? (await ownStreams('coordinator', config, database, logger, onStop))
     const store = watchStore(streams)
     const clock = shared.clock ?? store.clock.now
 
@@ -143,7 +144,7 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
       fresh: () => view.unfit() === null,
       outbox: dispatcher.health,
     })
-    observePool(metrics, database)
+    observeDatabase(metrics, database)
     store.observe(metrics)
     const sweeper = startSweeper(desk, { intervalMs: config.SWEEP_INTERVAL, logger, onSwept: (sessions) => own.swept.inc(sessions) })
     onStop('sweeper', sweeper.stop)

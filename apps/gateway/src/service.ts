@@ -18,6 +18,7 @@ import {
   observeSpool,
   ownFiles,
   ownStreams,
+  RELEASE,
   type RunningService,
   revocationPropagation,
   type StopHook,
@@ -54,10 +55,10 @@ const FLUSH_MS = 3_000
 export async function startGateway(config: GatewayConfiguration, shared: GatewayShared = {}): Promise<RunningService> {
   const logger = shared.logger ?? createLogger({ name: 'gateway', level: config.LOG_LEVEL, secrets: () => secretsOf(config) })
   if (config.CA_BUNDLE !== undefined) trustAuthorities(config.CA_BUNDLE)
-  const version = shared.version ?? '0.1.0'
+  const version = shared.version ?? RELEASE
   const stops: StopHook[] = []
   const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
-  const streams = shared.streams ?? ownStreams(config, null, logger, onStop)
+  const streams = shared.streams ?? (await ownStreams('gateway', config, null, logger, onStop))
   const store = watchStore(streams)
   const clock = store.clock.now
   const sts = createInternalClient({ baseUrl: config.STS_URL, caller: 'gateway', keys: () => config.GATEWAY_STS_HMAC_KEY, now: clock })

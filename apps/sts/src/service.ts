@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { Clock, RequestId, ZoneId } from '@caracal/core'
 import { followRevocations, mandateVerifier, postgresRevocations, RevocationView } from '@caracal/enforcement'
-import { type Database, enqueue, findDelegations, findSessions } from '@caracal/postgres'
+import { type Database, enqueue, findDelegations, findSessions, inZone } from '@caracal/postgres'
 import {
   createAdminAuthenticator,
   createFailureThrottle,
@@ -10,11 +10,12 @@ import {
   createLogger,
   createMetrics,
   type Logger,
-  observePool,
+  observeDatabase,
   observeSpool,
   ownDatabase,
   ownFiles,
   ownStreams,
+  RELEASE,
   type RunningService,
   revocationPropagation,
   type StopHook,
@@ -69,12 +70,12 @@ const RATES = { discovery: { perSecond: 50, burst: 200 } }
 export async function startSts(config: StsConfiguration, shared: StsShared = {}): Promise<RunningService> {
   const logger = shared.logger ?? createLogger({ name: 'sts', level: config.LOG_LEVEL, secrets: () => secretsOf(config) })
   if (config.CA_BUNDLE !== undefined) trustAuthorities(config.CA_BUNDLE)
-  const version = shared.version ?? '0.1.0'
+  const version = shared.version ?? RELEASE
   const stops: StopHook[] = []
   const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
   try {
-    const database = shared.database ?? (await ownDatabase('sts', config, logger, onStop))
-    const streams = shared.streams ?? ownStreams(config, database, logger, onStop)
+    const database = (shared.database ?? (await ownDatabase('sts', config, logger, onStop))).as('sts')
+    const streams = shared.streams ?? (await ownStreams('sts', config, database, logger, onStop))
     const store = watchStore(streams)
     const clock = shared.clock ?? store.clock.now
     await pinIssuer(database, config, clock(), logger)
@@ -111,8 +112,8 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
       onPromotion: () => told.rotated(),
     })
     const lineages = lineageReader({
-      sessions: (zone, ids) => findSessions(database.query, zone, ids),
-      delegations: (zone, ids) => findDelegations(database.query, zone, ids),
+      sessions: (zone, ids) => inZone(zone, () => findSessions(database.query, zone, ids)),
+      delegations: (zone, ids) => inZone(zone, () => findDelegations(database.query, zone, ids)),
     })
     const changes = await followChanges({ streams, zones, lineages, clock, logger })
     onStop('changes', changes.stop)
@@ -149,7 +150,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
       fresh: () => view.unfit() === null,
     })
     told.rotated = () => own.keyRotations.inc()
-    observePool(metrics, database)
+    observeDatabase(metrics, database)
     store.observe(metrics)
     observeSpool(metrics, evidence)
     const shedding = shedLoad({ maxDelayMs: config.MAX_QUEUE_DELAY, maxLagMs: config.LEDGER_MAX_LAG, evidence, metrics })

@@ -1,4 +1,5 @@
 import type { Kysely, Transaction } from 'kysely'
+import type { ServiceRole } from './service-role.ts'
 import type { Tables } from './tables.ts'
 
 /** What a database reports to: connections that break and come back. pino's shape. */
@@ -20,6 +21,8 @@ export type Database = {
   readonly query: Kysely<Tables>
   /** One transaction, read committed; rolled back when `work` throws. Embedded: one at a time, in the order they were asked for. */
   transaction<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T>
+  /** The same database as a service has it: under its role, and of zones only what `inZone` names (P-132). Closing it closes this one. */
+  as(service: ServiceRole): Database
   /** LISTEN that survives reconnects; `onReconnect` says that notifications may have been missed. */
   listen(channel: string, onNotify: (payload: string) => void, onReconnect: () => void): Promise<() => Promise<void>>
   /** Calls `listener` when something this object wrote to the outbox is committed. Returns what ends that. */
@@ -34,5 +37,7 @@ export type Database = {
    */
   relogin(url: string): Promise<void>
   pool(): PoolState
+  /** Calls `listener` with the seconds that each request for a connection of the pool took. One listener; the last one counts. */
+  onConnectionWait(listener: (seconds: number) => void): void
   close(): Promise<void>
 }

@@ -52,6 +52,7 @@ function openServer(location: { url: string; pool?: number; application?: string
       listener.relogin(settings)
     },
     pool: () => poolState(pools.now(), max),
+    onConnectionWait: pools.onWait,
     close: async (kysely) => {
       await listener.close()
       await kysely.destroy()
@@ -84,6 +85,7 @@ async function openEmbedded(dataDir: string): Promise<Database> {
     },
     relogin: () => Promise.reject(new Error('the embedded database has no login')),
     pool: () => ({ max: 1, inUse: Math.min(open, 1), idle: open === 0 ? 1 : 0, waiting: Math.max(open - 1, 0) }),
+    onConnectionWait: () => {}, // there is one, and who uses it is first in line
     close: async (kysely) => {
       await kysely.destroy()
       if (!pglite.closed) await pglite.close()
@@ -102,7 +104,9 @@ async function openEmbedded(dataDir: string): Promise<Database> {
   }
 }
 
-type Parts = Pick<Database, 'listen' | 'pool' | 'relogin'> & { readonly close: (kysely: Kysely<Tables>) => Promise<void> }
+type Parts = Pick<Database, 'listen' | 'pool' | 'relogin' | 'onConnectionWait'> & {
+  readonly close: (kysely: Kysely<Tables>) => Promise<void>
+}
 
 function assemble(kind: Database['kind'], dialect: PostgresDialect | PGliteDialect, parts: Parts): Database {
   let statements = 0
@@ -137,6 +141,7 @@ function assemble(kind: Database['kind'], dialect: PostgresDialect | PGliteDiale
     ping: () => answersWithin(sql`select 1`.execute(kysely), PING_LIMIT_MS),
     relogin: parts.relogin,
     pool: parts.pool,
+    onConnectionWait: parts.onConnectionWait,
     close: () => {
       closing ??= parts.close(kysely)
       return closing

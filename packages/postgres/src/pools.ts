@@ -9,6 +9,8 @@ export type Pools = {
   /** Whichever is the one at the moment, as a pool. */
   readonly pool: PostgresPool
   replace(settings: pg.ClientConfig): void
+  /** Who hears how long each request for a connection took, in seconds. */
+  onWait(listener: (seconds: number) => void): void
   /** Ends all of them; idempotent. */
   end(): Promise<void>
 }
@@ -19,6 +21,7 @@ const LOOK_MS = 20
 export function openPools(settings: pg.ClientConfig, max: number, logger: DatabaseLogger): Pools {
   const leaving = new Set<Promise<void>>()
   let current = open(settings)
+  let waited: ((seconds: number) => void) | undefined
 
   function open(own: pg.ClientConfig): pg.Pool {
     const pool = new pg.Pool({ ...own, max })
@@ -41,11 +44,25 @@ export function openPools(settings: pg.ClientConfig, max: number, logger: Databa
   return {
     now: () => current,
     pool: {
-      connect: () => current.connect(),
+      connect: () => {
+        const given = current.connect()
+        const heard = waited
+        if (heard !== undefined) {
+          const began = performance.now()
+          given.then(
+            () => heard((performance.now() - began) / 1000),
+            () => undefined, // whoever asked hears of it
+          )
+        }
+        return given
+      },
       end,
       get options() {
         return current.options
       },
+    },
+    onWait: (listener) => {
+      waited = listener
     },
     end,
     replace(next) {

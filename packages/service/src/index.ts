@@ -42,7 +42,7 @@ export { parseJsonBody } from './json-body.ts'
 export { type CursorBinding, type Cursors, createCursors, LIST_QUERY, ListOf, listReply } from './list.ts'
 export { type LoadShedding, shedLoad } from './load-shedding.ts'
 export { createLogger, type Logger, type LoggerOptions, type LogLevel } from './logger.ts'
-export { createMetrics, labelled, type Metrics, observeConnections, observePool } from './metrics.ts'
+export { createMetrics, labelled, type Metrics, observeConnections } from './metrics.ts'
 export {
   type Address,
   addressOf,
@@ -53,14 +53,17 @@ export {
   startMetricsListener,
 } from './metrics-listener.ts'
 export { oauthError } from './oauth-error.ts'
+export { observeDatabase } from './observe-database.ts'
 export { observeSpool } from './observe-spool.ts'
 export { openApi, operationId } from './openapi.ts'
 export { type Check, createProbes, type Finding, type Health, type Probes } from './probes.ts'
 export { problem, problemType, type RefusalContext, type Violation, type WireRefusal } from './problem.ts'
 export { RateBuckets, type RateBucketsOptions } from './rate-buckets.ts'
 export { createRateLimiter, type RateClass, type RateLimiter } from './rate-limit.ts'
+export { RELEASE } from './release.ts'
 export { revocationPropagation } from './revocation-propagation.ts'
 export { type Method, Problem, pathParameters, type Replies, type RouteInput, type RouteRequest, type RouteRow, route } from './route.ts'
+export { demandSchema, SchemaTooNew, SchemaTooOld } from './schema-gate.ts'
 export { SERVICE_PATHS, type VersionInfo } from './service-routes.ts'
 export { createSourceOf, parseTrustedProxy, sourceGroup } from './source-address.ts'
 export { type ConnectionLimits, type RunningService, type ServiceOptions, startService } from './start-service.ts'

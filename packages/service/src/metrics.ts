@@ -118,20 +118,6 @@ export function labelled<L extends string>(histogram: Histogram<L>): (...values:
   }
 }
 
-/** `caracal_db_pool_*` of an open database. */
-export function observePool(
-  metrics: Metrics,
-  database: { pool(): { readonly max: number; readonly inUse: number; readonly idle: number; readonly waiting: number } },
-): void {
-  metrics.gauge('caracal_db_pool_connections', 'Connections of the pool by state; waiting are requests for one.', ['state'], (own) => {
-    const pool = database.pool()
-    own.set({ state: 'in_use' }, pool.inUse)
-    own.set({ state: 'idle' }, pool.idle)
-    own.set({ state: 'waiting' }, pool.waiting)
-  })
-  metrics.gauge('caracal_db_pool_max', 'Most connections the pool opens.', [], (own) => own.set(database.pool().max))
-}
-
 /** `caracal_open_connections` of a listener. */
 export function observeConnections(metrics: Metrics, server: Pick<Server, 'getConnections'>): void {
   metrics.gauge(

@@ -5,10 +5,14 @@ import { openStreams, type Streams } from '@caracal/streams'
 import { trustAuthorities } from './configuration/certificates.ts'
 import { ConfigurationError, type Mode } from './configuration/define-configuration.ts'
 import { followFiles } from './configuration/follow-files.ts'
+import { demandStoreAddress, type Surroundings } from './configuration/store-address.ts'
 import type { StopHook } from './graceful-stop.ts'
 import type { Logger } from './logger.ts'
 import type { Metrics } from './metrics.ts'
+import { observeSchema } from './observe-database.ts'
 import type { Check } from './probes.ts'
+import { demandSchema, SchemaTooNew, SchemaTooOld } from './schema-gate.ts'
+import { type RoleListeners, waitFor } from './waiting-room.ts'
 
 /** How long a look at a store may take; well within the patience of a check. Milliseconds. */
 const PATIENCE_MS = 1_000
@@ -38,40 +42,72 @@ export function ownFiles(
 /** Takes what has to be closed when the role stops; later hooks run first. */
 export type OnStop = (name: string, stop: StopHook['stop']) => void
 
-/** The role's own connection to Postgres, when the process hands none over. Closed with the role. */
-export function ownDatabase(
+/**
+ * The role's own connection to Postgres, when the process hands none over. Resolves when Postgres answers and its schema is one that
+ * this release can work with; until then probes say what is missing. Closed with the role.
+ * @throws SchemaTooNew when an older release must not run on this schema any more.
+ */
+export async function ownDatabase(
   role: string,
-  config: { readonly DATABASE_URL: string | undefined; readonly DATABASE_POOL: number },
+  config: RoleListeners & Surroundings & { readonly DATABASE_URL: string | undefined; readonly DATABASE_POOL: number },
   logger: Logger,
   onStop: OnStop,
 ): Promise<Database> {
   if (config.DATABASE_URL === undefined) throw new ConfigurationError([{ name: 'DATABASE_URL', rule: 'is required' }])
-  return openDatabase({ url: config.DATABASE_URL, pool: config.DATABASE_POOL, application: `caracal-${role}` }, { logger }).then(
-    (database) => {
-      onStop('database', () => database.close())
-      return database
-    },
-  )
+  demandStoreAddress('DATABASE_URL', config.DATABASE_URL, config)
+  const database = await openDatabase({ url: config.DATABASE_URL, pool: config.DATABASE_POOL, application: `caracal-${role}` }, { logger })
+  try {
+    await waitFor(
+      role,
+      config,
+      [
+        { name: 'postgres', kind: 'dependency', check: () => database.ping() },
+        {
+          name: 'schema',
+          kind: 'safety',
+          reason: 'schema_incompatible',
+          check: () => demandSchema(database),
+          says: (error) => error instanceof SchemaTooOld,
+        },
+      ],
+      {
+        logger,
+        hopeless: (error) => error instanceof SchemaTooNew,
+        observe: (metrics) => observeSchema(metrics, database),
+      },
+    )
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+  onStop('database', () => database.close())
+  return database
 }
 
-/** The role's own streams, when the process hands none over. Closed with the role. A role without a database has no Postgres streams. */
-export function ownStreams(
-  config: {
-    readonly CARACAL_MODE: Mode
-    readonly STREAMS_DRIVER: 'redis' | 'postgres'
-    readonly REDIS_URL: string | undefined
-    readonly STREAMS_HMAC_KEY: KeyRing
-  },
+/**
+ * The role's own streams, when the process hands none over. Resolves when their store answers; until then probes say that it is
+ * missing. Closed with the role. A role without a database has no Postgres streams.
+ */
+export async function ownStreams(
+  role: string,
+  config: RoleListeners &
+    Surroundings & {
+      readonly CARACAL_MODE: Mode
+      readonly STREAMS_DRIVER: 'redis' | 'postgres'
+      readonly REDIS_URL: string | undefined
+      readonly STREAMS_HMAC_KEY: KeyRing
+    },
   database: Database | null,
   logger: Logger,
   onStop: OnStop,
-): Streams {
+): Promise<Streams> {
   const streams = openOwn(config, database, logger)
   onStop('streams', () => streams.close())
+  await waitFor(role, config, [{ name: 'streams', kind: 'dependency', check: () => streams.ping() }], { logger })
   return streams
 }
 
-function openOwn(config: Parameters<typeof ownStreams>[0], database: Database | null, logger: Logger): Streams {
+function openOwn(config: Parameters<typeof ownStreams>[1], database: Database | null, logger: Logger): Streams {
   const common = { keys: config.STREAMS_HMAC_KEY, logger }
   if (config.STREAMS_DRIVER === 'postgres') {
     if (database === null)
@@ -79,6 +115,7 @@ function openOwn(config: Parameters<typeof ownStreams>[0], database: Database | 
     return openStreams({ ...common, driver: 'postgres', database })
   }
   if (config.REDIS_URL === undefined) throw new ConfigurationError([{ name: 'REDIS_URL', rule: 'is required with STREAMS_DRIVER=redis' }])
+  demandStoreAddress('REDIS_URL', config.REDIS_URL, config)
   return openStreams({ ...common, driver: 'redis', url: config.REDIS_URL, requireNoEviction: config.CARACAL_MODE === 'stable' })
 }
 

@@ -1,4 +1,4 @@
-import { ConfigurationError, type RunningService } from '@caracal/service'
+import { ConfigurationError, type RunningService, SchemaTooNew } from '@caracal/service'
 import { CliError } from '../cli-error.ts'
 import { ROLES, type Role } from '../roles.ts'
 import { onStopRequest } from '../stop-request.ts'
@@ -24,6 +24,7 @@ async function start(role: Role, env: NodeJS.ProcessEnv): Promise<RunningService
   try {
     return await ROLES[role](env)
   } catch (error) {
+    if (error instanceof SchemaTooNew) throw new CliError(`${role} does not start: ${error.message}.`, undefined, { exitCode: EX_CONFIG })
     if (!(error instanceof ConfigurationError)) throw error
     throw new CliError(
       `The configuration of ${role} is wrong; it does not start.`,

@@ -1,6 +1,6 @@
 import type { UnixMillis } from '@caracal/core'
 import { type Database, pinSetting, writeSetting } from '@caracal/postgres'
-import type { Logger } from '@caracal/service'
+import { ConfigurationError, type Logger } from '@caracal/service'
 
 /**
  * The issuer stands in every mandate that is out: a URL that changed by accident would refuse them all at once. The first one is
@@ -15,7 +15,8 @@ export async function pinIssuer(
   const pinned = await pinSetting(database.query, 'issuer', config.ISSUER_URL, now)
   if (pinned === config.ISSUER_URL) return
   if (config.CARACAL_MODE !== 'dev' && !config.ISSUER_ALIASES.some((alias) => alias === pinned)) {
-    throw new Error(`ISSUER_URL was ${String(pinned)} before: put that into ISSUER_ALIASES until its mandates have ended, or set it back`)
+    const rule = `was ${String(pinned)} before: put that into ISSUER_ALIASES until its mandates have ended, or set it back`
+    throw new ConfigurationError([{ name: 'ISSUER_URL', rule }])
   }
   logger.warn({ before: pinned, now: config.ISSUER_URL }, 'the issuer moved')
   await writeSetting(database.query, 'issuer', config.ISSUER_URL, now)

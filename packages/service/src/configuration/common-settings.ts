@@ -34,6 +34,7 @@ export function serviceSettings(port: number) {
     }),
     DRAIN_DELAY: setting.duration({ meaning: 'How long calls are still accepted after `/ready` turned.', default: 0, max: 30_000 }),
     MAX_CONNECTIONS: setting.integer({ meaning: 'Open client connections at most.', min: 1, max: 1_000_000, default: 10_000 }),
+    POD_NAME: setting.string({ meaning: 'Name of the pod, where it runs in one; then a store on loopback is refused.', optional: true }),
     TRUSTED_PROXIES: setting.list({ meaning: 'Addresses and CIDRs whose X-Forwarded-For counts.', default: [] }),
   }
 }
