@@ -112,7 +112,7 @@ export async function listDelegations(db: Queryable, zone: ZoneId, filter: Deleg
   const { party } = filter
   if (party !== undefined) query = query.where((eb) => eb.or([eb('from_application', '=', party), eb('to_application', '=', party)]))
   if (filter.state !== undefined) query = query.where('state', '=', filter.state)
-  if (filter.under !== undefined) query = query.where(under(filter.under))
+  if (filter.under !== undefined) query = query.where(under(zone, filter.under))
   if (page.after !== undefined) query = query.where('id', '<', page.after as DelegationId)
   const rows = await query
     .orderBy('id', 'desc')
@@ -147,7 +147,7 @@ export async function revokeDelegationSubtree(
   now: UnixMillis,
 ): Promise<readonly Delegation[]> {
   await tx.selectFrom('delegations').select('id').where('zone', '=', zone).where('id', '=', root).forUpdate().execute()
-  return await revokeWhere(tx, zone, under(root), now)
+  return await revokeWhere(tx, zone, under(zone, root), now)
 }
 
 /**
@@ -163,10 +163,12 @@ export async function revokeDelegationsOfSessions(
   if (sessions.length === 0) return []
   const { rows: roots } = await sql<{ id: DelegationId }>`
     select id from delegations where zone = ${zone} and state <> 'revoked'
-    and (from_lineage && ${sessions}::text[] or to_session = any (${sessions}::text[])) order by id for update`.execute(tx)
+    and (id = any ((select caracal_delegations_from(${zone}, ${sessions}::text[]))::text[]) or to_session = any (${sessions}::text[])) order by id for update`.execute(
+    tx,
+  )
   if (roots.length === 0) return []
   const ids = roots.map((row) => row.id)
-  return await revokeWhere(tx, zone, sql<boolean>`lineage && ${ids}::text[]`, now)
+  return await revokeWhere(tx, zone, underAny(zone, ids), now)
 }
 
 async function revokeWhere(tx: Queryable, zone: ZoneId, which: RawBuilder<boolean>, now: UnixMillis): Promise<readonly Delegation[]> {
@@ -181,8 +183,12 @@ async function revokeWhere(tx: Queryable, zone: ZoneId, which: RawBuilder<boolea
   return rootFirst(rows)
 }
 
-function under(root: DelegationId): RawBuilder<boolean> {
-  return sql<boolean>`delegations.lineage @> array[${root}::text]`
+function under(zone: ZoneId, root: DelegationId): RawBuilder<boolean> {
+  return underAny(zone, [root])
+}
+
+function underAny(zone: ZoneId, roots: readonly DelegationId[]): RawBuilder<boolean> {
+  return sql<boolean>`delegations.id = any ((select caracal_delegations_under(${zone}, ${roots}::text[]))::text[])`
 }
 
 function rootFirst(rows: readonly Selectable<DelegationsTable>[]): readonly Delegation[] {

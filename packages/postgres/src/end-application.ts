@@ -23,7 +23,7 @@ export async function endSessionsOfApplication(
     .updateTable('sessions')
     .set((eb) => ({ state: 'ended', ended_at: timestamp(now), version: eb('version', '+', 1), updated_at: timestamp(now) }))
     .where('zone', '=', zone)
-    .where(sql<boolean>`sessions.lineage && ${roots}::text[]`)
+    .where(sql<boolean>`sessions.id = any ((select caracal_sessions_under(${zone}, ${roots}::text[]))::text[])`)
     .where('state', '<>', 'ended')
     .returning('id')
     .execute()

@@ -42,7 +42,7 @@ export async function* candidateBlocks(
 async function byId(db: Queryable, zone: ZoneId, id: string, { order, after }: Place): Promise<readonly Candidate[]> {
   const near = await withMark(db, zone, id, 'other_ids')
   const far = await sql<{ first_seq: number; count: number }>`
-    select first_seq, count from caracal_blocks_with(array[${termArray([termOfId(id)])}]) where zone = ${zone}`.execute(db)
+    select first_seq, count from caracal_blocks_of_zone(${zone}, array[${termArray([termOfId(id)])}]) where zone = ${zone}`.execute(db)
   const found = new Map(near.map((one) => [one.firstSeq, one]))
   for (const { first_seq, count } of far.rows) found.set(first_seq, { firstSeq: first_seq, count })
   const ascending = [...found.values()].sort((a, b) => a.firstSeq - b.firstSeq)
@@ -101,7 +101,7 @@ async function blocksOfSpans(
 ): Promise<readonly Candidate[]> {
   const sets = `{${spans.map((span) => `"${termArray(keys.map((key) => termOf(span, key)))}"`).join(',')}}`
   const { rows } = await sql<{ first_seq: number; count: number }>`
-    select first_seq, count from caracal_blocks_with(${sets}::text[]) where zone = ${zone}
+    select first_seq, count from caracal_blocks_of_zone(${zone}, ${sets}::text[]) where zone = ${zone}
       and ${from === undefined ? sql`true` : sql`to_time >= ${timestamp(from)}`} and ${to === undefined ? sql`true` : sql`from_time < ${timestamp(to)}`}
     order by first_seq ${sql.raw(place.order)}`.execute(db)
   return rows.map((row) => ({ firstSeq: row.first_seq, count: row.count })).filter((one) => reaches(one, place))

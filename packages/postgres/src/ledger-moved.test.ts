@@ -1,29 +1,14 @@
 import { createHash } from 'node:crypto'
-import { cp, mkdtemp, readdir, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { type Event, newId, type ZoneId } from '@caracal/core'
 import { sql } from 'kysely'
 import { expect, test } from 'vitest'
 import { openEmpty } from './both-databases.ts'
-import type { Database } from './database.ts'
 import { knownTexts } from './ledger-log.ts'
 import { misfiledBlocks } from './ledger-misfiled.ts'
 import { type EventFilter, findEntry, readEntries, searchEntries } from './ledger-search.ts'
 import { migrateUp } from './migrate-up.ts'
-import { MIGRATIONS_DIR } from './migration-files.ts'
+import { migrateUpTo } from './migrate-up-to.ts'
 import { NOW, sampleZone } from './sample-zone.ts'
-
-/** The migrations of the release that had a row for each entry. */
-async function migrateUpTo(database: Database, version: number): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'caracal-before-'))
-  for (const file of await readdir(MIGRATIONS_DIR)) {
-    if (Number(file.slice(0, 4)) <= version) await cp(new URL(file, MIGRATIONS_DIR), join(folder, file))
-  }
-  await migrateUp(database, { dir: pathToFileURL(`${folder}/`) })
-  await rm(folder, { recursive: true })
-}
 
 function eventsOf(zone: ZoneId): Event[] {
   const application = newId('application')

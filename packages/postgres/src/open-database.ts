@@ -7,7 +7,10 @@ import { copyTemplate } from './embedded-template.ts'
 import { Listener } from './listener.ts'
 import { outboxSignal, whenOutboxWritten } from './outbox-signal.ts'
 import { canLogIn, openPools, poolState } from './pools.ts'
+import { scopedEmbedded } from './scoped-embedded.ts'
+import { scopedPool } from './scoped-server.ts'
 import { sameServer, serverUrl } from './server-url.ts'
+import type { ServiceRole } from './service-role.ts'
 import type { Tables } from './tables.ts'
 import { inOwnContext, transactionScope } from './transaction-scope.ts'
 
@@ -43,6 +46,7 @@ function openServer(location: { url: string; pool?: number; application?: string
   const pools = openPools(clientSettings(location.url, application), max, logger)
   const listener = new Listener(clientSettings(location.url, application), logger)
   return assemble('server', new PostgresDialect({ pool: pools.pool }), {
+    as: (service) => new PostgresDialect({ pool: scopedPool(() => pools.pool.connect(), service) }),
     listen: (channel, onNotify, onReconnect) => listener.listen(channel, onNotify, onReconnect),
     relogin: async (url) => {
       if (!sameServer(location.url, url)) throw new Error('only the user and the password can change while it runs')
@@ -78,6 +82,7 @@ async function openEmbedded(dataDir: string): Promise<Database> {
   const pglite = await PGlite.create({ dataDir, parsers: PARSERS })
   let open = 0
   const database = assemble('embedded', new PGliteDialect({ pglite }), {
+    as: (service) => new PGliteDialect({ pglite: scopedEmbedded(pglite, service) }),
     listen: async (channel, onNotify) => {
       const notify = inOwnContext(onNotify)
       // Delivered while the notifying statement returns: let that finish first.
@@ -91,62 +96,77 @@ async function openEmbedded(dataDir: string): Promise<Database> {
       if (!pglite.closed) await pglite.close()
     },
   })
-  return {
-    ...database,
+  const counted = (one: Database): Database => ({
+    ...one,
     transaction: async (work) => {
       open += 1
       try {
-        return await database.transaction(work)
+        return await one.transaction(work)
       } finally {
         open -= 1
       }
     },
-  }
+    as: (service) => counted(one.as(service)),
+  })
+  return counted(database)
 }
 
+type Dialect = PostgresDialect | PGliteDialect
 type Parts = Pick<Database, 'listen' | 'pool' | 'relogin' | 'onConnectionWait'> & {
+  readonly as: (service: ServiceRole) => Dialect
   readonly close: (kysely: Kysely<Tables>) => Promise<void>
 }
 
-function assemble(kind: Database['kind'], dialect: PostgresDialect | PGliteDialect, parts: Parts): Database {
+function assemble(kind: Database['kind'], dialect: Dialect, parts: Parts): Database {
   let statements = 0
   const log = (_: LogEvent) => {
     statements += 1
   }
   const kysely = new Kysely<Tables>({ dialect, log })
   const scope = transactionScope()
-  const query = kysely.withPlugin(scope.guard)
   const outbox = outboxSignal()
-  whenOutboxWritten(query, outbox.raise)
+  const views = new Map<ServiceRole, Database>()
   let closing: Promise<void> | undefined
-  return {
-    kind,
-    query,
-    async transaction(work) {
-      let wrote = false
-      const result = await scope.run(() =>
-        kysely.transaction().execute((tx) => {
-          whenOutboxWritten(tx, () => {
-            wrote = true
-          })
-          return work(tx)
-        }),
-      )
-      if (wrote) outbox.raise()
-      return result
-    },
-    listen: parts.listen,
-    onOutboxWritten: outbox.listen,
-    statements: () => statements,
-    ping: () => answersWithin(sql`select 1`.execute(kysely), PING_LIMIT_MS),
-    relogin: parts.relogin,
-    pool: parts.pool,
-    onConnectionWait: parts.onConnectionWait,
-    close: () => {
-      closing ??= parts.close(kysely)
-      return closing
-    },
+
+  /** The same connections, transactions and counts, seen as whoever the statements of this Kysely run as. */
+  const seenBy = (seen: Kysely<Tables>): Database => {
+    const query = seen.withPlugin(scope.guard)
+    whenOutboxWritten(query, outbox.raise)
+    return {
+      kind,
+      query,
+      async transaction(work) {
+        let wrote = false
+        const result = await scope.run(() =>
+          seen.transaction().execute((tx) => {
+            whenOutboxWritten(tx, () => {
+              wrote = true
+            })
+            return work(tx)
+          }),
+        )
+        if (wrote) outbox.raise()
+        return result
+      },
+      as(service) {
+        const view = views.get(service) ?? seenBy(new Kysely<Tables>({ dialect: parts.as(service), log }))
+        views.set(service, view)
+        return view
+      },
+      listen: parts.listen,
+      onOutboxWritten: outbox.listen,
+      statements: () => statements,
+      ping: () => answersWithin(sql`select 1`.execute(seen), PING_LIMIT_MS),
+      relogin: parts.relogin,
+      pool: parts.pool,
+      onConnectionWait: parts.onConnectionWait,
+      close: () => {
+        closing ??= parts.close(kysely)
+        return closing
+      },
+    }
   }
+  return seenBy(kysely)
 }
 
 async function answersWithin(answer: Promise<unknown>, ms: number): Promise<void> {

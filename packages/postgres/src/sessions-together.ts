@@ -91,7 +91,7 @@ export async function endSubtrees(tx: Queryable, zone: ZoneId, roots: readonly S
     .updateTable('sessions')
     .set((eb) => ({ state: 'ended', ended_at: timestamp(now), version: eb('version', '+', 1), updated_at: timestamp(now) }))
     .where('zone', '=', zone)
-    .where(sql<boolean>`lineage && ${roots}::text[]`)
+    .where(sql<boolean>`id = any ((select caracal_sessions_under(${zone}, ${roots}::text[]))::text[])`)
     .where('state', '<>', 'ended')
     .returningAll()
     .execute()

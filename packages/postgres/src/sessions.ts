@@ -72,7 +72,7 @@ export async function listSessions(db: Queryable, zone: ZoneId, filter: SessionF
   if (application !== undefined) query = query.where('application', '=', application)
   if (state !== undefined) query = query.where('state', '=', state)
   if (parent !== undefined) query = query.where('parent', '=', parent)
-  if (under !== undefined) query = query.where(inSubtree(under))
+  if (under !== undefined) query = query.where(inSubtree(zone, under))
   if (page.after !== undefined) query = query.where('id', '<', page.after as SessionId)
   const rows = await query
     .orderBy('id', 'desc')
@@ -93,7 +93,7 @@ export async function suspendSubtree(tx: Queryable, zone: ZoneId, root: SessionI
       updated_at: timestamp(now),
     }))
     .where('zone', '=', zone)
-    .where(inSubtree(root))
+    .where(inSubtree(zone, root))
     .where((eb) =>
       eb.or([eb('state', '=', 'active'), eb.and([eb('id', '=', root), eb('state', '=', 'suspended'), eb('held', '=', false)])]),
     )
@@ -121,7 +121,7 @@ export async function resumeSubtree(tx: Queryable, zone: ZoneId, root: SessionId
     .updateTable('sessions')
     .set((eb) => ({ state: 'active', version: eb('version', '+', 1), updated_at: timestamp(now) }))
     .where('zone', '=', zone)
-    .where(inSubtree(root))
+    .where(inSubtree(zone, root))
     .where('state', '=', 'suspended')
     .where(
       sql<boolean>`not exists (select 1 from sessions as above where above.id = any (sessions.lineage) and above.held and above.state <> 'ended')`,
@@ -138,7 +138,7 @@ export async function endSubtree(tx: Queryable, zone: ZoneId, root: SessionId, n
     .updateTable('sessions')
     .set((eb) => ({ state: 'ended', ended_at: timestamp(now), version: eb('version', '+', 1), updated_at: timestamp(now) }))
     .where('zone', '=', zone)
-    .where(inSubtree(root))
+    .where(inSubtree(zone, root))
     .where('state', '<>', 'ended')
     .returningAll()
     .execute()
@@ -196,19 +196,14 @@ async function whyNoLease(db: Queryable, zone: ZoneId, id: SessionId, now: UnixM
 }
 
 /** Sessions whose time or lease is over and that have not ended, longest overdue first; of every zone. */
-export async function dueSessions(db: Queryable, now: UnixMillis, limit: number): Promise<readonly Session[]> {
-  const overdue = (column: 'expires_at' | 'lease_expires_at') =>
-    db
-      .selectFrom('sessions')
-      .selectAll()
-      .where('state', '<>', 'ended')
-      .where(column, 'is not', null)
-      .where(column, '<=', timestamp(now))
-      .orderBy(column)
-      .limit(limit)
-      .execute()
-  const rows = [...(await overdue('expires_at')), ...(await overdue('lease_expires_at'))].map(toSession)
-  return [...new Map(rows.map((session) => [session.id, session])).values()].slice(0, limit)
+export async function dueSessions(
+  db: Queryable,
+  now: UnixMillis,
+  limit: number,
+): Promise<readonly { readonly zone: ZoneId; readonly id: SessionId }[]> {
+  const { rows } = await sql<{ zone: ZoneId; id: SessionId }>`
+    select zone, id from caracal_sessions_due(${timestamp(now)}, ${limit})`.execute(db)
+  return rows
 }
 
 /** A statement of its own: the one after it sees the children of whoever held the lock before. */
@@ -216,8 +211,8 @@ async function lockRoot(tx: Queryable, zone: ZoneId, root: SessionId): Promise<v
   await tx.selectFrom('sessions').select('id').where('zone', '=', zone).where('id', '=', root).forUpdate().execute()
 }
 
-function inSubtree(root: SessionId) {
-  return sql<boolean>`sessions.lineage @> array[${root}::text]`
+function inSubtree(zone: ZoneId, root: SessionId) {
+  return sql<boolean>`sessions.id = any ((select caracal_sessions_under(${zone}, array[${root}::text]))::text[])`
 }
 
 function rootFirst(rows: readonly Selectable<SessionsTable>[]): readonly Session[] {

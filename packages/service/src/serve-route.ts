@@ -1,4 +1,5 @@
 import { isId, ok, type Refusal, type Result, refuse, type ZoneId } from '@caracal/core'
+import { inZone } from '@caracal/postgres'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { Answer } from './answer.ts'
 import type { Authenticator } from './authenticator.ts'
@@ -178,7 +179,8 @@ export function serveRoute(row: RouteRow, around: RouteSurroundings): ServedRout
       return false
     },
     async serve(request, reply) {
-      const result = await run(request)
+      const { zone } = request.exchange
+      const result = await (zone === null ? run(request) : inZone(zone, () => run(request)))
       if (!(result instanceof Answer) && 'reason' in result) return sendRefusal(request, reply, result, row, context(request))
       if (result instanceof Answer) checkReply?.(result)
       return sendAnswer(request, reply, result, row, around.draining)

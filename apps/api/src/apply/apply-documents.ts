@@ -1,5 +1,5 @@
 import { type ProviderId, type Refusal, type Result, refuse, type ZoneId } from '@caracal/core'
-import { lockInZone, noteSecretDigest, type Queryable } from '@caracal/postgres'
+import { inZone, lockInZone, noteSecretDigest, type Queryable } from '@caracal/postgres'
 import { type Answer, answer, holdsRole } from '@caracal/service'
 import { adminOf } from '../authentication.ts'
 import { type ChangeEvent, type ChangeRequest, commitChange } from '../change/commit-change.ts'
@@ -71,20 +71,14 @@ export async function applyDocuments(desk: ApiDesk, request: ChangeRequest, inpu
     for (const { rows, policies } of plan.zones) {
       const before = events.length
       for (const row of rows.rows) {
-        const written = await writeRow(tx, rows.id, row, now)
+        const written = await inZone(rows.id, () => writeRow(tx, rows.id, row, now))
         if (!written.ok) return written
         events.push(...written.value)
       }
       if (events.length > before) config.push({ zone: rows.id, entity: 'zone', id: rows.id })
       const changed = policies.steps.filter(({ step }) => step.action !== 'unchanged' || policies.set !== undefined)
-      const written = await writePolicies(
-        tx,
-        rows.id,
-        changed.map(({ write }) => write),
-        policies.set?.write,
-        admin.id,
-        now,
-      )
+      const writes = changed.map(({ write }) => write)
+      const written = await inZone(rows.id, () => writePolicies(tx, rows.id, writes, policies.set?.write, admin.id, now))
       if (!written.ok) return written
       events.push(...written.value.events)
       activated.push(...written.value.activated)
@@ -110,7 +104,7 @@ function mayApply(admin: ReturnType<typeof adminOf>, { placed, zones }: Placemen
 async function holdingsOf(db: Queryable, placement: Placement): Promise<ReadonlyMap<string, Holdings>> {
   const found = new Map<string, Holdings>()
   for (const [name, { id }] of placement.zones) {
-    const holdings = await readHoldings(db, id)
+    const holdings = await inZone(id, () => readHoldings(db, id))
     if (holdings !== undefined) found.set(name, holdings)
   }
   return found
@@ -166,7 +160,9 @@ async function noteNewDigests(
       if (write.kind !== 'provider' || finding?.secret === undefined) continue
       const digest = await desk.sealing.digestProviderSecret(rows.id, write.id, finding.value)
       if (!digest.ok) return
-      await noteSecretDigest(desk.database.query, rows.id, write.id, finding.secret.version, digest.value)
+      const { id } = rows
+      const { version } = finding.secret
+      await inZone(id, () => noteSecretDigest(desk.database.query, id, write.id, version, digest.value))
     }
   }
 }

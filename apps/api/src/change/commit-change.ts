@@ -10,7 +10,7 @@ import type {
   UnixMillis,
   ZoneId,
 } from '@caracal/core'
-import { answerReceipt, bumpConfigVersion, enqueue, type OutboxMessage, type Queryable } from '@caracal/postgres'
+import { answerReceipt, bumpConfigVersion, enqueue, inZone, type OutboxMessage, type Queryable } from '@caracal/postgres'
 import type { Answer, RouteRequest } from '@caracal/service'
 import { announcePolicies, announceRevocations } from '@caracal/streams'
 import type { ApiDesk } from '../desk.ts'
@@ -107,7 +107,7 @@ async function publish(
   const versions = new Map<ZoneId, number>()
   const touched = [...(change.config ?? []), ...(change.activated ?? [])].map(({ zone }) => zone)
   // One order for everybody: two changes of the same zones never wait on each other crosswise.
-  for (const zone of [...new Set(touched)].sort()) versions.set(zone, await bumpConfigVersion(tx, zone))
+  for (const zone of [...new Set(touched)].sort()) versions.set(zone, await inZone(zone, () => bumpConfigVersion(tx, zone)))
   for (const { zone, entity, id } of change.config ?? []) {
     const message: ConfigMessage = { v: 1, zone, entity, id, version: versions.get(zone) ?? 0 }
     messages.push({ stream: 'caracal.config', aggregate: zone, payload: JSON.stringify(message) })

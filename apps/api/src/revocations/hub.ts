@@ -1,6 +1,6 @@
 import type { Revocation, UnixMillis, ZoneId } from '@caracal/core'
 import { REVOCATION_RETENTION, readRevocation } from '@caracal/enforcement'
-import { type Database, revocationsSince } from '@caracal/postgres'
+import { type Database, inZone, revocationsSince } from '@caracal/postgres'
 import type { Logger } from '@caracal/service'
 import type { Streams, Subscription } from '@caracal/streams'
 
@@ -42,7 +42,7 @@ export function openRevocationHub(parts: {
   let closed = false
 
   const snapshot = async (zone: ZoneId): Promise<string> => {
-    const entries = await revocationsSince(database.query, now() - REVOCATION_RETENTION * 1000, zone)
+    const entries = await inZone(zone, () => revocationsSince(database.query, now() - REVOCATION_RETENTION * 1000, zone))
     return sse('snapshot', { entries: entries.filter(({ op }) => op === 'revoke') })
   }
   const resend = async (): Promise<void> => {

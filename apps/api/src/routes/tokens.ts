@@ -1,6 +1,15 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { type AdminToken, newId, ok, ROLES, refuse, type ZoneId } from '@caracal/core'
-import { createAdminToken, findAdminToken, findZone, listAdminTokens, listZones, type Queryable, revokeAdminToken } from '@caracal/postgres'
+import {
+  createAdminToken,
+  findAdminToken,
+  findZone,
+  inZone,
+  listAdminTokens,
+  listZones,
+  type Queryable,
+  revokeAdminToken,
+} from '@caracal/postgres'
 import { answer, holdsRole, ListOf, Problem, type RouteRow, roleInAnyZone, route } from '@caracal/service'
 import Type from 'typebox'
 import { adminOf } from '../authentication.ts'
@@ -97,11 +106,8 @@ export function tokenRoutes(desk: ApiDesk): RouteRow[] {
           if (expiresAt <= now || expiresAt > now + LONGEST_LIFE)
             return refuse('validation_failed', 'expiresAt lies within the next 365 days')
           const digest = createHash('sha256').update(secret).digest('hex')
-          const made = await createAdminToken(
-            tx,
-            { id: newId('token', now), name, roles, zone, expiresAt, digest, createdBy: maker.id },
-            now,
-          )
+          const wanted = { id: newId('token', now), name, roles, zone, expiresAt, digest, createdBy: maker.id }
+          const made = await inZoneOf(wanted, () => createAdminToken(tx, wanted, now))
           if (!made.ok) return made
           return ok({
             answer: answer(201, { ...made.value, token: secret }, { 'cache-control': 'no-store' }),
@@ -126,11 +132,16 @@ export function tokenRoutes(desk: ApiDesk): RouteRow[] {
           const maker = adminOf(request.principal)
           const found = await findAdminToken(tx, request.params.id)
           if (found === undefined || (maker.zone !== null && found.zone !== maker.zone)) return refuse('not_found')
-          if (!(await revokeAdminToken(tx, found.id, now))) return refuse('not_found')
+          if (!(await inZoneOf(found, () => revokeAdminToken(tx, found.id, now)))) return refuse('not_found')
           return ok({ answer: answer(204, undefined), events: await tokenEvents(tx, found, 'delete') })
         }),
     }),
   ]
+}
+
+/** A token of no zone is made and revoked in none. */
+function inZoneOf<T>({ zone }: Pick<AdminToken, 'zone'>, work: () => T): T {
+  return zone === null ? work() : inZone(zone, work)
 }
 
 /** A token of one zone stands in that zone's ledger; a global one has power over every zone and stands in each. */

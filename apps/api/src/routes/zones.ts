@@ -1,5 +1,5 @@
 import { newId, ok, refuse } from '@caracal/core'
-import { archiveZone, createZone, findZone, findZoneByName, listZones, updateZone } from '@caracal/postgres'
+import { archiveZone, createZone, findZone, findZoneByName, inZone, listZones, updateZone } from '@caracal/postgres'
 import { answer, etag, ifMatch, ListOf, Problem, type RouteRow, role, roleInAnyZone, route } from '@caracal/service'
 import Type from 'typebox'
 import { adminOf } from '../authentication.ts'
@@ -58,7 +58,8 @@ export function zoneRoutes(desk: ApiDesk): RouteRow[] {
       handle: (request) =>
         commitChange(desk, request, async (tx, now) => {
           const { name, labels = [] } = request.body
-          const made = await createZone(tx, { id: newId('zone', now), name, labels }, now)
+          const id = newId('zone', now)
+          const made = await inZone(id, () => createZone(tx, { id, name, labels }, now))
           if (!made.ok) return made
           const zone = made.value
           return ok({

@@ -1,6 +1,6 @@
 import { type Clock, isId, type ZoneId } from '@caracal/core'
 import { type Checkpoint, logOrigin, parseCheckpoint, parseNote } from '@caracal/ledger'
-import { type Database, type LogCheckpoint, listLogHeads } from '@caracal/postgres'
+import { type Database, inZone, type LogCheckpoint, listLogHeads } from '@caracal/postgres'
 import type { Logger } from '@caracal/service'
 import { type LogKeySettings, logVerifiers } from '../keys/log-key.ts'
 import type { ZoneLogs } from '../keys/zone-logs.ts'
@@ -85,7 +85,7 @@ export function checkpointer(options: {
   }
   const publish = async (zone: ZoneId): Promise<LogCheckpoint | undefined> => {
     await running.get(zone)?.catch(() => undefined)
-    const next = running.get(zone) ?? sign(zone).finally(() => running.delete(zone))
+    const next = running.get(zone) ?? inZone(zone, () => sign(zone)).finally(() => running.delete(zone))
     running.set(zone, next)
     return next
   }

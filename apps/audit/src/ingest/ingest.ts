@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock, KeyRing, UnixMillis, ZoneId } from '@caracal/core'
-import { confirmMessages, type Database, isDatabaseOutage } from '@caracal/postgres'
+import { confirmMessages, type Database, inZone, isDatabaseOutage } from '@caracal/postgres'
 import { infrastructureReason, type Logger } from '@caracal/service'
 import { type Streams, type Subscription, verifyEvidence, type WorkMessage, type WorkOutcome } from '@caracal/streams'
 import type { ZoneLogs } from '../keys/zone-logs.ts'
@@ -117,7 +117,7 @@ export async function ingestBatch(ingest: Ingest, messages: readonly WorkMessage
         for (const arrival of arrivals) setAside(arrival.at, 'unknown_zone', arrival)
         return
       }
-      const appended = await appendToZone(ingest.database, zone, arrivals, ingest.clock())
+      const appended = await inZone(zone, () => appendToZone(ingest.database, zone, arrivals, ingest.clock()))
       let grown = 0
       for (const [i, outcome] of appended.entries()) {
         const arrival = arrivals[i]

@@ -1,6 +1,6 @@
 import { type Clock, isId, type ZoneId } from '@caracal/core'
 import type { NoteSigner } from '@caracal/ledger'
-import { type Database, zoneVersions } from '@caracal/postgres'
+import { type Database, inZone, zoneVersions } from '@caracal/postgres'
 import type { Logger } from '@caracal/service'
 import type { Streams } from '@caracal/streams'
 import { type LogKeySettings, openZoneLog } from './log-key.ts'
@@ -30,7 +30,7 @@ export function zoneLogs(options: {
   const opening = new Map<ZoneId, Promise<NoteSigner | undefined>>()
 
   const open = async (zone: ZoneId) => {
-    const signer = await openZoneLog(database, settings, zone, clock())
+    const signer = await inZone(zone, () => openZoneLog(database, settings, zone, clock()))
     if (signer !== undefined) {
       signers.set(zone, signer)
       options.onNew(zone)

@@ -1,6 +1,6 @@
 import { refuse, type ZoneId } from '@caracal/core'
 import { type Selection, writeBundle } from '@caracal/ledger'
-import { latestCheckpoint, type Queryable, readEntries } from '@caracal/postgres'
+import { inZone, latestCheckpoint, type Queryable, readEntries } from '@caracal/postgres'
 import { Problem, type RouteRow, raw, role, route } from '@caracal/service'
 import Type from 'typebox'
 import { logVerifiers } from '../keys/log-key.ts'
@@ -58,6 +58,6 @@ export function exportRoutes(desk: AuditDesk): RouteRow[] {
 
 async function* entriesOf(db: Queryable, zone: ZoneId, from: number, to: number) {
   for (let at = from; at < to; at += CHUNK) {
-    for (const { seq, event } of await readEntries(db, zone, at, Math.min(at + CHUNK, to))) yield { index: seq, event }
+    for (const { seq, event } of await inZone(zone, () => readEntries(db, zone, at, Math.min(at + CHUNK, to)))) yield { index: seq, event }
   }
 }

@@ -1,6 +1,6 @@
 import type { Clock, ZoneId } from '@caracal/core'
 import { logOrigin } from '@caracal/ledger'
-import { type Database, listLogHeads } from '@caracal/postgres'
+import { type Database, inZone, listLogHeads } from '@caracal/postgres'
 import type { Logger } from '@caracal/service'
 import type { Checkpointer } from '../checkpoint/checkpointer.ts'
 import { type LogKeySettings, logVerifiers } from '../keys/log-key.ts'
@@ -45,7 +45,7 @@ export function selfCheck(options: {
   }
   const heads = async () => {
     const stored = (await listLogHeads(db)).map(({ zone }) => zone)
-    for (const zone of new Set([...stored, ...checkpoints.remembered()])) await head(zone)
+    for (const zone of new Set([...stored, ...checkpoints.remembered()])) await inZone(zone, () => head(zone))
     headsAt = clock()
   }
 

@@ -1,6 +1,6 @@
 import type { ZoneId } from '@caracal/core'
 import { faultyTiles, TILE_WIDTH } from '@caracal/ledger'
-import { BlockBroken, findLogHead, misfiledBlocks, type Queryable } from '@caracal/postgres'
+import { BlockBroken, findLogHead, inZone, misfiledBlocks, type Queryable } from '@caracal/postgres'
 import { storedTree, TileMissing } from '../stored-tree.ts'
 import { verifyEntries } from './verify-head.ts'
 
@@ -20,7 +20,10 @@ export async function* verifyTree(db: Queryable, zone: ZoneId): AsyncGenerator<S
   for (let tile = 0; tile < tiles; tile += 1) {
     const from = tile * TILE_WIDTH
     const to = Math.min(from + TILE_WIDTH, size)
-    const problems = [...(await verifyEntries(db, zone, from, to)), ...(await verifyFiling(db, zone, from, to))]
+    const problems = await inZone(zone, async () => [
+      ...(await verifyEntries(db, zone, from, to)),
+      ...(await verifyFiling(db, zone, from, to)),
+    ])
     yield { problems, done: tile + 1, of }
   }
   try {

@@ -1,7 +1,7 @@
-import { ok } from '@caracal/core'
-import { dueSessions, purgeReceipts } from '@caracal/postgres'
+import { ok, type Result, type UnixMillis } from '@caracal/core'
+import { dueSessions, inZone, purgeReceipts, type Queryable } from '@caracal/postgres'
 import { answer, type Logger } from '@caracal/service'
-import { commitChange } from '../change/commit-change.ts'
+import { type Change, commitChange } from '../change/commit-change.ts'
 import type { CoordinatorDesk } from '../desk.ts'
 import { endSession } from './end-session.ts'
 import { lockForChange } from './lock-session.ts'
@@ -19,7 +19,7 @@ const NOBODY = { application: null, within: null, by: 'coordinator', actor: {} }
 export async function sweepOnce(desk: Pick<CoordinatorDesk, 'database' | 'streams' | 'evidence' | 'clock'>): Promise<number> {
   let swept = 0
   for (const { zone, id } of await dueSessions(desk.database.query, desk.clock() - GRACE_MS, BATCH)) {
-    await commitChange(desk, { zone, actor: null, request: null }, async (tx, now) => {
+    const end = async (tx: Queryable, now: UnixMillis): Promise<Result<Change>> => {
       const locked = await lockForChange(tx, zone, id, NOBODY)
       // Renewed, or ended by somebody else, since it was found.
       const due = locked.ok && locked.value.session.state !== 'ended' && isOver(locked.value.session, now - GRACE_MS)
@@ -27,7 +27,8 @@ export async function sweepOnce(desk: Pick<CoordinatorDesk, 'database' | 'stream
       const { session } = locked.value
       swept += 1
       return endSession(tx, session, { by: NOBODY.by, reason: session.expiresAt <= now ? 'expired' : 'lease_expired' }, now)
-    })
+    }
+    await inZone(zone, () => commitChange(desk, { zone, actor: null, request: null }, end))
   }
   return swept
 }

@@ -16,6 +16,7 @@ import {
   type Database,
   enqueue,
   insertZoneKey,
+  inZone,
   listZoneKeys,
   lockZoneKeys,
   promoteNextKey,
@@ -41,7 +42,7 @@ export function isMaintenanceDue(keys: readonly ZoneKey[], now: UnixMillis): boo
  * that any number of replicas may do it at once. Replicas hear of it through the configuration version.
  */
 export async function maintainZoneKeys(database: Database, kek: KeyRing, zone: ZoneId, now: UnixMillis): Promise<KeyMaintenance> {
-  return database.transaction((tx) => maintain(tx, kek, zone, now))
+  return inZone(zone, () => database.transaction((tx) => maintain(tx, kek, zone, now)))
 }
 
 /**
@@ -55,7 +56,7 @@ export async function rotateZoneKeys(
   now: UnixMillis,
   within: (tx: Transaction) => Promise<unknown> = async () => undefined,
 ): Promise<KeyMaintenance & { readonly kid: string; readonly signsAt: UnixMillis }> {
-  return database.transaction(async (tx) => {
+  const work = async (tx: Transaction) => {
     const before = await maintain(tx, kek, zone, now)
     const next = (await listZoneKeys(tx, zone, 'signing')).find((key) => key.state === 'next')
     if (next === undefined) throw new Error(`zone ${zone} has no next key after maintenance`)
@@ -70,7 +71,8 @@ export async function rotateZoneKeys(
     const after = await maintain(tx, kek, zone, now)
     await within(tx)
     return { changed: before.changed || after.changed, promoted: before.promoted || after.promoted, kid: next.kid, signsAt }
-  })
+  }
+  return inZone(zone, () => database.transaction(work))
 }
 
 async function maintain(tx: Transaction, kek: KeyRing, zone: ZoneId, now: UnixMillis): Promise<KeyMaintenance> {

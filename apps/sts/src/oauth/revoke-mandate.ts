@@ -1,6 +1,6 @@
 import { newId, ok, type Result, type Revocation, refuse } from '@caracal/core'
 import type { RevocationView } from '@caracal/enforcement'
-import { type Database, enqueue, type OutboxMessage, revoke } from '@caracal/postgres'
+import { type Database, enqueue, inZone, type OutboxMessage, type Queryable, revoke } from '@caracal/postgres'
 import { infrastructureReason } from '@caracal/service'
 import { announceRevocations, type EventDraft, type Streams } from '@caracal/streams'
 import type { MintDesk } from '../mint/mint-desk.ts'
@@ -34,7 +34,7 @@ export async function revokeMandate(desk: RevocationDesk, call: TokenCall): Prom
   const by = client.application.id
   const message: Revocation = { v: 1, op: 'revoke', kind: 'mandate', id: claims.jti, zone: claims.zone, at, reason: 'by its client' }
   try {
-    await desk.database.transaction(async (tx) => {
+    const work = async (tx: Queryable) => {
       const row = {
         id: newId('revocation', at),
         zone: claims.zone,
@@ -55,7 +55,8 @@ export async function revokeMandate(desk: RevocationDesk, call: TokenCall): Prom
         ...(call.clientRequestId === undefined ? {} : { client_request_id: call.clientRequestId }),
       })
       await enqueue(tx, [event, { stream: 'caracal.revocations', aggregate: claims.jti, payload: JSON.stringify(message) }])
-    })
+    }
+    await inZone(claims.zone, () => desk.database.transaction(work))
   } catch (error) {
     return refuse(infrastructureReason(error) ?? 'store_unavailable')
   }
