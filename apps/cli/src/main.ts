@@ -150,6 +150,13 @@ export function program(): Command {
     .option('--to <index>', 'log index after the last')
     .action(async (options) => (await import('./commands/audit.ts')).exportBundle(here(), { ...options, file: options.output }))
 
+  caracal
+    .command('preflight')
+    .description('whether the database (DATABASE_URL or its _FILE) has connections for all replicas; changes nothing')
+    .option('--replicas <role=n...>', 'most replicas of sts, api, audit, coordinator; one each unless said', [])
+    .option('--pool <role=n...>', 'DATABASE_POOL of a role; 10 each unless said', [])
+    .action(async (options) => (await import('./commands/preflight.ts')).preflight(here(), options))
+
   const db = caracal.command('db').description('the database schema')
   db.command('init')
     .description('version table and what needs elevated rights; any number of times')
