@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import { freshDatabaseUrl } from '@caracal/harness'
+import pg from 'pg'
 import { afterAll, beforeAll, describe } from 'vitest'
 import type { Database } from './database.ts'
 import { migrateUp } from './migrate-up.ts'
@@ -19,4 +21,20 @@ export function describeOnBoth(subject: string, tests: (database: () => Database
 
 export async function openEmpty(kind: Database['kind']): Promise<Database> {
   return await openDatabase(kind === 'embedded' ? { memory: true } : { url: await freshDatabaseUrl() })
+}
+
+/**
+ * An empty database as managed Postgres gives it: its owner is no superuser and may create roles, and everybody logs in as that
+ * owner. URL of it.
+ */
+export async function managedDatabaseUrl(): Promise<string> {
+  const url = new URL(await freshDatabaseUrl())
+  const owner = `owner_${randomBytes(6).toString('hex')}`
+  const client = new pg.Client({ connectionString: url.href })
+  await client.connect()
+  await client.query(`CREATE ROLE ${owner} LOGIN CREATEROLE`)
+  await client.query(`ALTER DATABASE ${url.pathname.slice(1)} OWNER TO ${owner}`)
+  await client.end()
+  url.username = owner
+  return url.href
 }
