@@ -15,6 +15,8 @@ import { ingest } from './scenarios/ingest.ts'
 import { mints } from './scenarios/mints.ts'
 import { secondProcess } from './scenarios/second-process.ts'
 import { sessions } from './scenarios/sessions.ts'
+import { soak } from './scenarios/soak.ts'
+import { start } from './scenarios/start.ts'
 import { steadyState } from './scenarios/steady-state.ts'
 import { verifyAndInject } from './scenarios/verify-and-inject.ts'
 import { fillZone } from './zone.ts'
@@ -29,7 +31,11 @@ const WITH_INSTALLATION: Readonly<Record<string, (bench: Bench) => Promise<Figur
   stores: steadyState,
   second: secondProcess,
   sessions,
+  start: (bench) => start({ ...bench, zones: options.smoke ? 20 : 1_000 }),
+  soak: (bench) => soak({ ...bench, minutes: minutesOf() }),
 }
+/** Runs only when it is asked for: it takes its minutes. */
+const ASKED_ONLY: ReadonlySet<string> = new Set(['soak'])
 /** Scenarios that start what they need themselves. */
 const ALONE: Readonly<Record<string, (profile: Profile) => Promise<Figure[]>>> = { decisions, ingest, revocation: measureRevocation }
 
@@ -38,6 +44,7 @@ type Profile = Pick<Bench, 'seconds' | 'long' | 'turns' | 'warm'> & { readonly s
 const USAGE = `node bench/run.ts [options]
   --only name,name  these scenarios: ${[...Object.keys(WITH_INSTALLATION), ...Object.keys(ALONE)].join(', ')}
   --seconds n       seconds of one measurement (10; the headline takes 60 unless this is given)
+  --minutes n       how long the scenario soak lasts, which runs only when it is named (8)
   --long            10,000,000 stored events instead of 2,000,000
   --smoke           one second each, to see that everything runs without errors; writes no results
   --verbose         processor time per request of every process, and latencies
@@ -48,6 +55,7 @@ const { values: options } = parseArgs({
   options: {
     only: { type: 'string' },
     seconds: { type: 'string' },
+    minutes: { type: 'string' },
     smoke: { type: 'boolean', default: false },
     long: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
@@ -72,7 +80,7 @@ else if (process.platform !== 'linux') {
 /** 0 when every figure is there and nothing failed; figures below their target are reported, not punished. */
 async function run(): Promise<number> {
   const all = [...Object.keys(WITH_INSTALLATION), ...Object.keys(ALONE)]
-  const only = options.only?.split(',') ?? all
+  const only = options.only?.split(',') ?? all.filter((name) => !ASKED_ONLY.has(name))
   const unknown = only.filter((name) => !all.includes(name))
   if (unknown.length > 0) {
     tell(`There is no scenario ${unknown.join(', ')}.\n${USAGE}`)
@@ -123,6 +131,12 @@ async function run(): Promise<number> {
   const spoiled = figures.filter(({ errors }) => errors > 0)
   for (const { name, errors } of spoiled) tell(`${errors} errors: ${name}`)
   return failed > 0 || spoiled.length > 0 ? 1 : 0
+}
+
+function minutesOf(): number {
+  const minutes = options.smoke ? 0.1 : Number(options.minutes ?? 8)
+  if (!(minutes > 0)) throw new Error('--minutes takes a number above 0')
+  return minutes
 }
 
 function profileOf(): Profile {

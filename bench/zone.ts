@@ -13,8 +13,8 @@ export type Zone = {
   readonly credentials: string
   /** File with these lines. */
   readonly credentialsFile: string
-  /** One mandate that may be used until it expires, in 900 s at the latest. */
-  mandate(): Promise<string>
+  /** One mandate that may be used until it expires, in 900 s at the latest; from the first STS unless another is named. */
+  mandate(sts?: string): Promise<string>
   /** A mandate with which the application of this credential starts and ends sessions at the Coordinator. */
   coordinatorMandate(credential: string): Promise<string>
 }
@@ -92,7 +92,7 @@ export async function fillZone(installation: Installation): Promise<Zone> {
     id,
     credentials: lines.join('\n'),
     credentialsFile,
-    mandate: () => mint(services.sts.url, lines[0] ?? '', mintForm({ ttl: '900' })),
+    mandate: (sts = services.sts.url) => mint(sts, lines[0] ?? '', mintForm({ ttl: '900' })),
     coordinatorMandate: (credential) =>
       mint(services.sts.url, credential, mintForm({ resource: `${installation.issuer}/zones/${id}`, scope: 'sessions', ttl: '900' })),
   }
