@@ -9,8 +9,12 @@ export class CliError extends Error {
   /** The code of the service's refusal, where there was one. */
   readonly code: string | undefined
 
-  constructor(message: string, fix?: string, options: { exitCode?: number; lines?: readonly string[]; code?: string | undefined } = {}) {
-    super(message)
+  constructor(
+    message: string,
+    fix?: string,
+    options: { exitCode?: number; lines?: readonly string[]; code?: string | undefined; cause?: unknown } = {},
+  ) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause })
     this.fix = fix
     this.exitCode = options.exitCode ?? 1
     this.code = options.code

@@ -72,12 +72,12 @@ export function databaseError(error: unknown, place: DatabasePlace): CliError | 
   if (!(error instanceof Error)) return undefined
   if (error instanceof MigrationChanged) return new CliError(error.message, 'Roll forward with the release that has these migrations.')
   if (error instanceof TypeError && /database URL|^sslmode=/.test(error.message))
-    return new CliError(`${error.message}.`, lookAt(place, ['url']))
+    return new CliError(`${error.message}.`, lookAt(place, ['url']), { cause: error })
   const code = (error as { code?: unknown }).code
   const words = typeof code === 'string' ? WORDS[code] : WITHOUT_CODE.find(([pattern]) => pattern.test(error.message))?.[1]
   if (words === undefined) return undefined
   const { message, parts } = words(place, error.message)
-  return new CliError(message, lookAt(place, parts))
+  return new CliError(message, lookAt(place, parts), { cause: error })
 }
 
 function lookAt(place: DatabasePlace, parts: readonly DatabasePart[]): string | undefined {

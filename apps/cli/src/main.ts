@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander'
 import { CliError } from './cli-error.ts'
 import type { CommandContext } from './commands/command.ts'
 import { loadContext } from './context.ts'
+import { addOperatorCommands } from './operator-commands.ts'
 import { colour, processOutput, surviveClosedPipes } from './output.ts'
 
 /** Commands are loaded when they run: `caracal get` must not pay for the services that `caracal up` starts. */
@@ -150,13 +151,7 @@ export function program(): Command {
     .option('--to <index>', 'log index after the last')
     .action(async (options) => (await import('./commands/audit.ts')).exportBundle(here(), { ...options, file: options.output }))
 
-  caracal
-    .command('preflight')
-    .description('whether the database (DATABASE_URL or its _FILE) has connections for all replicas; changes nothing')
-    .option('--replicas <role=n...>', 'most replicas of sts, api, audit, coordinator; one each unless said', [])
-    .option('--pool <role=n...>', 'DATABASE_POOL of a role; 10 each unless said', [])
-    .action(async (options) => (await import('./commands/preflight.ts')).preflight(here(), options))
-
+  addOperatorCommands(caracal, here)
   const db = caracal.command('db').description('the database schema')
   db.command('init')
     .description('version table and what needs elevated rights; any number of times')
@@ -165,18 +160,23 @@ export function program(): Command {
   migrate
     .command('up')
     .description('apply all pending migrations')
-    .action(async () => (await import('./commands/db.ts')).dbMigrateUp(here()))
-  migrate
-    .command('status')
-    .description('what is applied and what is pending')
-    .action(async () => (await import('./commands/db.ts')).dbStatus(here()))
+    .option('--preflight', 'first look whether the stores are what they must be; one line for each step, JSON in a pipe', false)
+    .option('--replicas <role=n...>', 'with --preflight: most replicas of sts, api, audit, coordinator', [])
+    .option('--pool <role=n...>', 'with --preflight: DATABASE_POOL of a role', [])
+    .action(async (options) => (await import('./commands/db.ts')).dbMigrateUp(here(), options))
+  for (const parent of [db, migrate]) {
+    parent
+      .command('status')
+      .description('what is applied and what is pending, and whether this version can work with it')
+      .action(async () => (await import('./commands/db.ts')).dbStatus(here()))
+  }
   migrate
     .command('down')
     .description('does not exist: migrations only go forward')
     .action(() => {
       throw new CliError(
         'Migrations only go forward.',
-        'Roll forward with a corrected version; `caracal db migrate status` shows where the schema is.',
+        'Roll forward with a corrected version; `caracal db status` shows where the schema is.',
         { exitCode: 2 },
       )
     })

@@ -7,6 +7,7 @@ export * from './database-error.ts'
 export * from './delegations.ts'
 export * from './end-application.ts'
 export * from './evidence-producers.ts'
+export * from './examine-server.ts'
 export * from './idempotency.ts'
 export {
   BlockBroken,

@@ -20,6 +20,7 @@ export {
 export { type FileFollower, type FollowFilesOptions, followFiles } from './configuration/follow-files.ts'
 export { formatDuration, setting } from './configuration/kinds.ts'
 export { secretsOf } from './configuration/living-values.ts'
+export { placeholder } from './configuration/placeholder.ts'
 export type { Rotating, Setting } from './configuration/setting.ts'
 export { databaseSettings, streamsSettings } from './configuration/store-settings.ts'
 export {

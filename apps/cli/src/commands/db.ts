@@ -1,42 +1,22 @@
-import { type Database, initDatabase, migrateUp, migrationStatus, openDatabase } from '@caracal/postgres'
+import {
+  type Database,
+  initDatabase,
+  type MigrationStatus,
+  migrateUp,
+  migrationStatus,
+  openDatabase,
+  schemaCompatibility,
+} from '@caracal/postgres'
+import { RELEASE } from '@caracal/service'
 import { CliError } from '../cli-error.ts'
-import { type DatabasePart, databaseError, partOfUrl, placeOf } from '../database-error.ts'
+import { databaseError } from '../database-error.ts'
+import { databaseLogin } from '../database-login.ts'
 import { table } from '../output.ts'
-import { readSecretFile } from '../secret-file.ts'
+import { databaseFindings, placeFacts } from '../preflight/database-findings.ts'
+import { faultClass } from '../preflight/fault-class.ts'
+import { type Finding, fails, holds, tell } from '../preflight/finding.ts'
 import type { CommandContext } from './command.ts'
-
-const PARTS: Readonly<Record<DatabasePart, string>> = {
-  url: 'DB_HOST and DB_SSLMODE',
-  host: 'DB_HOST',
-  port: 'DB_PORT',
-  user: 'DB_USER',
-  password: 'DB_PASSWORD',
-  database: 'DB_NAME',
-  tls: 'DB_SSLMODE',
-}
-
-/** `DATABASE_URL[_FILE]`, or `DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD[_FILE], DB_SSLMODE`; both is an error. */
-export function databaseUrl(env: NodeJS.ProcessEnv): string {
-  const url = valueOrFile(env, 'DATABASE_URL')
-  if (url !== undefined && env.DB_HOST) throw new CliError('DATABASE_URL and DB_HOST are both set.', 'Set one of them.', { exitCode: 2 })
-  if (url !== undefined) return url
-  if (!env.DB_HOST)
-    throw new CliError('No database is named.', 'Set DATABASE_URL, or DB_HOST, DB_PORT, DB_NAME, DB_USER and DB_PASSWORD.', { exitCode: 2 })
-  const port = env.DB_PORT ?? '5432'
-  if (!/^\d{1,5}$/.test(port)) throw new CliError('DB_PORT is not a port.', undefined, { exitCode: 2 })
-  const user = encodeURIComponent(env.DB_USER ?? 'caracal')
-  const password = valueOrFile(env, 'DB_PASSWORD')
-  const credentials = password === undefined ? user : `${user}:${encodeURIComponent(password)}`
-  const sslMode = env.DB_SSLMODE ? `?sslmode=${encodeURIComponent(env.DB_SSLMODE)}` : ''
-  return `postgres://${credentials}@${env.DB_HOST}:${port}/${encodeURIComponent(env.DB_NAME ?? 'caracal')}${sslMode}`
-}
-
-function valueOrFile(env: NodeJS.ProcessEnv, name: string): string | undefined {
-  const file = env[`${name}_FILE`]
-  if (file && env[name]) throw new CliError(`${name} and ${name}_FILE are both set.`, 'Set one of them.', { exitCode: 2 })
-  if (!file) return env[name] || undefined
-  return readSecretFile(file, `The file that ${name}_FILE names`).trim()
-}
+import { budgetFinding, type PreflightOptions, plansOf, streamsFindings, trustBundle } from './preflight.ts'
 
 /** Version table and what needs elevated rights. Any number of times, before or after `migrate up`. */
 export async function dbInit({ output, env }: CommandContext): Promise<void> {
@@ -46,20 +26,59 @@ export async function dbInit({ output, env }: CommandContext): Promise<void> {
   })
 }
 
+export type MigrateOptions = Pick<PreflightOptions, 'replicas' | 'pool'> & { readonly preflight: boolean }
+
 /** Initialises if needed and applies all pending migrations under one lock. */
-export async function dbMigrateUp({ output, env }: CommandContext): Promise<void> {
+export async function dbMigrateUp(command: CommandContext, options: MigrateOptions): Promise<void> {
+  if (options.preflight) return await migrateStepwise(command, options)
+  const { output, env } = command
   await withDatabase(env, async (database) => {
-    const applied = await migrateUp(database, { onProgress: (migration) => output.note(`applying ${migration.name}`) })
+    const applied = await migrateUp(database, { app: RELEASE, onProgress: (migration) => output.note(`applying ${migration.name}`) })
     if (output.json) output.line(JSON.stringify({ applied }))
     else output.line(applied.length === 0 ? 'The schema is current; nothing to apply.' : `Applied ${applied.length} migrations.`)
   })
 }
 
-/** Exit code 0 when current, 3 when migrations are pending, 4 when the schema is not one that this version runs with. */
+/** For a Job: first whether the stores are what they must be, then the migrations; one line for each step, JSON unless a person looks. */
+async function migrateStepwise({ output, env }: CommandContext, options: MigrateOptions): Promise<void> {
+  const plans = plansOf(options)
+  const terminal = !output.json && process.stdout.isTTY === true
+  let failed: Finding | undefined
+  const step = (finding: Finding) => {
+    tell(output, finding, terminal)
+    if (!finding.ok) failed ??= finding
+  }
+  try {
+    trustBundle(env)
+    const dev = env.CARACAL_MODE === 'dev'
+    const login = databaseLogin(env)
+    for await (const one of databaseFindings(login, { dev, migrates: true, budget: (most) => budgetFinding(plans, most) })) step(one)
+    for await (const one of streamsFindings(env, dev)) step(one)
+    if (failed === undefined) {
+      await withDatabase(env, async (database) => {
+        const onProgress = ({ version, name }: { version: number; name: string }) =>
+          step(holds('migrate', `applying ${version} ${name}`, { version }))
+        const applied = await migrateUp(database, { app: RELEASE, onProgress })
+        step(
+          holds('schema', applied.length === 0 ? 'current; nothing to apply' : `applied ${applied.length} migrations`, placeFacts(login)),
+        )
+      })
+    }
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error
+    step(fails('migrate', faultClass(error), error.message, error.fix))
+  }
+  if (failed !== undefined) throw new CliError(`Nothing was migrated further: ${failed.message}`, failed.fix)
+}
+
+/**
+ * Exit code 0 when this version can work with the schema, also when a newer one has added to it; 3 when migrations are pending; 4 when it
+ * cannot: an applied migration was changed, or the schema demands a newer version.
+ */
 export async function dbStatus({ output, env }: CommandContext): Promise<void> {
   await withDatabase(env, async (database) => {
-    const migrations = await migrationStatus(database)
-    if (output.json) output.line(JSON.stringify({ migrations }))
+    const [migrations, compatibility] = [await migrationStatus(database), await schemaCompatibility(database)]
+    if (output.json) output.line(JSON.stringify({ ...compatibility, migrations }))
     else {
       const rows = migrations.map(({ name, state, appliedAt }) => [
         name,
@@ -67,15 +86,32 @@ export async function dbStatus({ output, env }: CommandContext): Promise<void> {
         appliedAt === null ? '-' : new Date(appliedAt).toISOString(),
       ])
       for (const line of table(['migration', 'state', 'applied'], rows)) output.line(line)
+      output.line()
+      output.line(verdict(migrations, compatibility))
     }
-    if (migrations.some(({ state }) => state === 'changed' || state === 'unknown')) process.exitCode = 4
-    else if (migrations.some(({ state }) => state === 'pending')) process.exitCode = 3
+    process.exitCode = statusCode(migrations, compatibility)
   })
 }
 
+type Compatibility = Awaited<ReturnType<typeof schemaCompatibility>>
+
+function statusCode(migrations: readonly MigrationStatus[], { state }: Compatibility): number {
+  if (state === 'too_new' || migrations.some((one) => one.state === 'changed')) return 4
+  return migrations.some((one) => one.state === 'pending') ? 3 : 0
+}
+
+function verdict(migrations: readonly MigrationStatus[], { schema, floor, level }: Compatibility): string {
+  if (floor > level) return `The schema demands a version of level ${floor} or higher; this one is of level ${level}: roll forward.`
+  const changed = migrations.find((one) => one.state === 'changed')
+  if (changed !== undefined) return `The migration ${changed.name} was changed after it ran.`
+  if (schema > level) return `The schema is at level ${schema}; this version, of level ${level}, can work with it.`
+  return schema === level
+    ? `The schema is current: level ${level}.`
+    : `The schema is at level ${schema}, this version is of level ${level}.`
+}
+
 async function withDatabase(env: NodeJS.ProcessEnv, work: (database: Database) => Promise<void>): Promise<void> {
-  const url = databaseUrl(env)
-  const place = placeOf(url, env.DB_HOST ? (part) => PARTS[part] : partOfUrl('DATABASE_URL'))
+  const { url, place } = databaseLogin(env)
   try {
     const database = await openDatabase({ url })
     try {

@@ -1,0 +1,45 @@
+import { type Command, Option } from 'commander'
+import type { CommandContext } from './commands/command.ts'
+
+/** Commands of those who install and operate: secrets before the install, checks before and during a rollout. */
+export function addOperatorCommands(caracal: Command, here: () => CommandContext): void {
+  const secrets = caracal.command('secrets').description('the runtime Secret')
+  secrets
+    .command('generate')
+    .description('print the runtime Secret with fresh keys and tokens; stored nowhere else')
+    .addOption(
+      new Option(
+        '-o, --output <form>',
+        'manifest for kubectl apply (yaml is the same), or values for a chart that makes the Secret',
+      ).default('manifest'),
+    )
+    .option('--profile <profile>', 'dev: the chart’s own Postgres without TLS, no Redis')
+    .option('--with <key...>', 'optional keys: sts-admin-token, audit-admin-token, metrics-bearer', [])
+    .option('--name <name>', 'name of the Secret', 'caracal-runtime')
+    .option('-n, --namespace <namespace>', 'namespace of the Secret; default: that of kubectl')
+    .option('--database-host <host>', 'where Postgres is')
+    .option('--database-port <port>', 'its port', '5432')
+    .option('--database-name <name>', 'its database', 'caracal')
+    .option('--database-user <user>', 'who logs in', 'caracal')
+    .option('--database-sslmode <mode>', 'verify-full, require, or disable with --profile dev; default: verify-full')
+    .option('--database-password-file <file>', 'the password that exists already, or - for standard input; default: a new one')
+    .option('--redis-host <host>', 'where Redis is')
+    .option('--redis-port <port>', 'its port', '6379')
+    .option('--redis-database <n>', 'its logical database', '0')
+    .option('--redis-plaintext', 'no TLS; with --profile dev only', false)
+    .option('--redis-password-file <file>', 'the password that exists already, or - for standard input; default: a new one')
+    .option(
+      '--keep <file>',
+      'a Secret as kubectl prints it with -o json, or - for standard input: its values stay, what is missing is added',
+    )
+    .action(async (options) => (await import('./commands/secrets.ts')).generateSecrets(here(), options))
+
+  caracal
+    .command('preflight')
+    .description('whether the stores, the Secret and the network are what an installation needs; changes nothing')
+    .option('--replicas <role=n...>', 'most replicas of sts, api, audit, coordinator; one each unless said', [])
+    .option('--pool <role=n...>', 'DATABASE_POOL of a role; 10 each unless said', [])
+    .option('--secrets <folder>', 'where the runtime Secret is mounted: is every key there, is none weak')
+    .option('--egress [host:port...]', 'dial what the environment names, and these')
+    .action(async (options) => (await import('./commands/preflight.ts')).preflight(here(), options))
+}
