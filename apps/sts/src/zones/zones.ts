@@ -34,6 +34,9 @@ export type ZonesOptions = ZoneReading & {
 /** More zones than this are loaded all at once. */
 const ONE_BY_ONE = 16
 
+/** Zones whose keys are made or changed at the same time; each is a transaction that waits for the disk. */
+const TENDED_AT_ONCE = 4
+
 const REFRESH_BURST = 10
 const REFRESH_PER_SECOND = 2
 
@@ -107,10 +110,14 @@ export function openZones(options: ZonesOptions): Zones {
   /** Keys that are missing or due for a change. */
   async function tendKeys(): Promise<boolean> {
     const due = [...states.values()].filter((state) => isMaintenanceDue(state.keys, clock())).map(({ snapshot }) => snapshot.id)
-    for (const zone of due) {
-      const { promoted } = await maintainZoneKeys(database, kek, zone, clock())
-      if (promoted) options.onPromotion?.(zone)
+    const left = [...due]
+    const tend = async () => {
+      for (let zone = left.pop(); zone !== undefined; zone = left.pop()) {
+        const { promoted } = await maintainZoneKeys(database, kek, zone, clock())
+        if (promoted) options.onPromotion?.(zone)
+      }
     }
+    await Promise.all(Array.from({ length: TENDED_AT_ONCE }, tend))
     if (due.length > 0) await load(due)
     return due.length > 0
   }
