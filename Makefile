@@ -80,6 +80,10 @@ format: install ## Format and apply safe fixes
 reference: install ## Make docs/reference from the code again
 	@node docs/reference/generate.ts
 
+.PHONY: chart
+chart: install ## Make the generated files of the Helm chart again
+	@node infra/helm/generate.ts
+
 .PHONY: clean
 clean: ## Remove packages and the embedded state
 	@rm -rf node_modules .caracal

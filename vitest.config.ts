@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    include: ['packages/*/src/**/*.test.ts', 'apps/*/src/**/*.test.ts', 'tests/**/*.test.ts'],
+    include: ['packages/*/src/**/*.test.ts', 'apps/*/src/**/*.test.ts', 'infra/helm/*.test.ts', 'tests/**/*.test.ts'],
     // The long fault suite has a configuration of its own.
     exclude: ['**/node_modules/**', 'tests/chaos/**'],
     globalSetup: ['tests/harness/src/global-setup.ts'],

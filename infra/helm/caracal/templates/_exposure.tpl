@@ -1,0 +1,84 @@
+{{/* (root, component) → path prefixes that are let through. */}}
+{{- define "caracal.publicPaths" -}}
+{{- $contract := include "caracal.contract" .root | fromYaml -}}
+{{- default (index $contract.publicPaths .component) (index .root.Values.ingress .component).paths | toYaml -}}
+{{- end -}}
+
+{{- define "caracal.ingress" -}}
+{{- $root := .root -}}
+{{- $own := index $root.Values.ingress .component -}}
+{{- if and $own.enabled (index $root.Values.services .component).enabled }}
+{{- $hosts := list $own.host -}}
+{{- if and (eq .component "gateway") $root.Values.services.gateway.baseDomain }}
+{{- $hosts = append $hosts (printf "*.%s" $root.Values.services.gateway.baseDomain) }}
+{{- end }}
+{{- $paths := include "caracal.publicPaths" . | fromYamlArray }}
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata:
+  name: {{ include "caracal.componentName" . }}
+  namespace: {{ $root.Release.Namespace }}
+  labels:
+    {{- include "caracal.labels" . | nindent 4 }}
+  {{- include "caracal.annotations" (dict "root" $root "extra" $own.annotations) | nindent 2 }}
+spec:
+  {{- with $own.className }}
+  ingressClassName: {{ . }}
+  {{- end }}
+  {{- if not $own.tlsAtController }}
+  tls:
+    - hosts:
+        {{- toYaml $hosts | nindent 8 }}
+      secretName: {{ $own.tlsSecretName }}
+  {{- end }}
+  rules:
+    {{- range $host := $hosts }}
+    - host: {{ $host | quote }}
+      http:
+        paths:
+          {{- range $paths }}
+          - path: {{ . }}
+            pathType: Prefix
+            backend:
+              service:
+                name: {{ include "caracal.componentName" $ }}
+                port:
+                  name: http
+          {{- end }}
+    {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "caracal.httpRoute" -}}
+{{- $root := .root -}}
+{{- $own := index $root.Values.httpRoute .component -}}
+{{- if and $own.enabled (index $root.Values.services .component).enabled }}
+{{- $contract := include "caracal.contract" $root | fromYaml }}
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata:
+  name: {{ include "caracal.componentName" . }}
+  namespace: {{ $root.Release.Namespace }}
+  labels:
+    {{- include "caracal.labels" . | nindent 4 }}
+  {{- include "caracal.annotations" (dict "root" $root "extra" $own.annotations) | nindent 2 }}
+spec:
+  parentRefs:
+    {{- toYaml $own.parentRefs | nindent 4 }}
+  hostnames:
+    - {{ $own.hostname | quote }}
+    {{- if and (eq .component "gateway") $root.Values.services.gateway.baseDomain }}
+    - {{ printf "*.%s" $root.Values.services.gateway.baseDomain | quote }}
+    {{- end }}
+  rules:
+    - matches:
+        {{- range (include "caracal.publicPaths" . | fromYamlArray) }}
+        - path:
+            type: PathPrefix
+            value: {{ . }}
+        {{- end }}
+      backendRefs:
+        - name: {{ include "caracal.componentName" . }}
+          port: {{ (index $contract.components .component).port }}
+{{- end }}
+{{- end -}}
