@@ -120,7 +120,7 @@ describe('[P-169] more than a Gateway can carry', () => {
     const text = await (await fetch(`${stage.services.service('gateway').metrics}/metrics`)).text()
     const counted = Number(/^caracal_load_shed_total\{reason="overloaded"\} (\d+)$/m.exec(text)?.[1])
     expect(counted).toBe(refused.length)
-    await expect.poll(() => metricOf(stage.services.service('gateway'), 'caracal_spool_unconfirmed_records')).toBe(0)
+    await expect.poll(() => metricOf(stage.services.service('gateway'), 'caracal_spool_records')).toBe(0)
     await expectNothingLost(stage)
   })
 })

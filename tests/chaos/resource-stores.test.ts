@@ -86,7 +86,7 @@ describe('[P-174] [P-140] a store that takes nothing', () => {
     await untilSeen(since, 'session store_read_only', 'revocation store_read_only', 'mint 200', 'call 200')
     await sleep(3_000)
     expectOnly(before, 'session store_read_only', 'revocation store_read_only')
-    expect(await metricOf(service('gateway'), 'caracal_spool_unconfirmed_records')).toBeGreaterThan(0)
+    expect(await metricOf(service('gateway'), 'caracal_spool_records')).toBeGreaterThan(0)
     expect(await quarantined(stage)).toEqual([])
 
     await makeReadOnly(false)

@@ -7,6 +7,7 @@ import {
   createMetrics,
   type Logger,
   observeDatabase,
+  observeOutbox,
   ownDatabase,
   ownFiles,
   ownStreams,
@@ -88,11 +89,7 @@ export async function startApi(config: ApiConfiguration, shared: ApiShared = {})
     )
     observeDatabase(metrics, database)
     store.observe(metrics)
-    metrics.gauge('caracal_outbox_messages', 'Messages of the outbox: waiting to be published, or dead.', ['state'], async (own) => {
-      const { pending, dead } = await dispatcher.health()
-      own.set({ state: 'pending' }, pending)
-      own.set({ state: 'dead' }, dead)
-    })
+    observeOutbox(metrics, 'api', dispatcher.health)
 
     const desk: ApiDesk = {
       database,

@@ -23,6 +23,7 @@ const settings = {
   AUDIT_ADMIN_TOKEN: setting.secret({
     meaning: 'Reads and exports evidence of every zone; absent, only stored tokens do.',
     optional: true,
+    fileMayBeAbsent: true,
   }),
 }
 

@@ -23,6 +23,7 @@ import {
   trustAuthorities,
   validNow,
   watchStore,
+  watchTasks,
   writesCheck,
 } from '@caracal/service'
 import { outboxEvidence, type Streams, startOutboxDispatcher } from '@caracal/streams'
@@ -78,6 +79,7 @@ export async function startAudit(config: AuditConfiguration, shared: AuditShared
     const own = auditMetrics(metrics, { database, streams })
     observeDatabase(metrics, database)
     store.observe(metrics)
+    store.observeRedis(metrics)
 
     const findings = collectFindings({
       onNew: (finding) => {
@@ -104,6 +106,10 @@ export async function startAudit(config: AuditConfiguration, shared: AuditShared
     grown.tell = checkpoints.grown
     const zones = await followZones(logs, streams, logger)
     onStop('zones', zones.stop)
+    watchTasks(metrics, {
+      ledger_heads: { everyMs: 60_000, endedAgoMs: () => since(check.checkedAt().heads) },
+      ledger_everything: { everyMs: 86_400_000, endedAgoMs: () => since(check.checkedAt().everything) },
+    })
     ledgerMetrics(metrics, {
       findings: () => findings.all().length,
       logs: () => logs.known().length,
@@ -178,6 +184,10 @@ export async function startAudit(config: AuditConfiguration, shared: AuditShared
     for (const hook of stops.reverse()) await Promise.resolve(hook.stop()).catch(() => undefined)
     throw error
   }
+}
+
+function since(at: number | null): number | null {
+  return at === null ? null : Date.now() - at
 }
 
 function deploymentTokens(config: AuditConfiguration): DeploymentToken[] {

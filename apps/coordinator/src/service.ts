@@ -21,6 +21,8 @@ import {
   type Logger,
   type OnStop,
   observeDatabase,
+  observeFreshness,
+  observeOutbox,
   ownDatabase,
   ownFiles,
   ownStreams,
@@ -35,6 +37,7 @@ import {
   trustAuthorities,
   validNow,
   watchStore,
+  watchTasks,
   writesCheck,
 } from '@caracal/service'
 import { outboxEvidence, type Streams, startOutboxDispatcher } from '@caracal/streams'
@@ -85,7 +88,8 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
     const dispatcher = startOutboxDispatcher({ database, streams, logger, producer: 'coordinator' })
     onStop('outbox', dispatcher.stop)
 
-    const state = new ReplicaState()
+    const unloadable = { tell: () => {} }
+    const state = new ReplicaState({ failed: () => unloadable.tell() })
     const issuers = { issuerUrl: config.ISSUER_URL, issuerAliases: config.ISSUER_ALIASES }
     const configuration = followConfiguration({
       state,
@@ -137,16 +141,23 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
       { logger, metrics, onStop },
     )
     revocations.measure(revocationPropagation(metrics))
+    unloadable.tell = observeFreshness(metrics, { revocations: view, policyAge: () => state.confirmedAgo() })
+    observeOutbox(metrics, 'coordinator', dispatcher.health)
+    const swept = watchTasks(metrics, { sweep: { everyMs: config.SWEEP_INTERVAL } })
     const own = coordinatorMetrics(metrics, {
       zones: () => state.zones().length,
       verified: verifier.cached,
-      revocations: () => view.size(),
-      fresh: () => view.unfit() === null,
-      outbox: dispatcher.health,
     })
     observeDatabase(metrics, database)
     store.observe(metrics)
-    const sweeper = startSweeper(desk, { intervalMs: config.SWEEP_INTERVAL, logger, onSwept: (sessions) => own.swept.inc(sessions) })
+    const sweeper = startSweeper(desk, {
+      intervalMs: config.SWEEP_INTERVAL,
+      logger,
+      onSwept: (sessions) => {
+        own.swept.inc(sessions)
+        swept('sweep')
+      },
+    })
     onStop('sweeper', sweeper.stop)
 
     const routes: RouteRow[] = [

@@ -12,6 +12,13 @@ const settings = {
   ...serviceSettings(8081),
   STS_URL: setting.url({ meaning: 'Where the STS is: configuration, revocations and credentials come from it.' }),
   ...streamsSettings,
+  DATABASE_URL: setting.url({
+    meaning: 'Where Postgres is, with STREAMS_DRIVER=postgres only: for the streams and nothing else.',
+    schemes: ['postgres', 'postgresql'],
+    credentials: true,
+    secret: true,
+    optional: true,
+  }),
   ...loadSettings,
   GATEWAY_STS_HMAC_KEY: setting.key({ meaning: 'Signs calls to the STS and encrypts the secrets in them.' }),
   GATEWAY_BASE_DOMAIN: setting.string({

@@ -6,8 +6,6 @@ export function gatewayMetrics(
   now: {
     readonly zones: () => number
     readonly verified: () => number
-    readonly revocations: () => number
-    readonly fresh: () => boolean
     readonly live: () => number
     readonly upstreams: () => number
     readonly credentials: () => number
@@ -19,8 +17,6 @@ export function gatewayMetrics(
   }
   gauge('caracal_zones_loaded', 'Zones in memory.', now.zones)
   gauge('caracal_verified_mandates', 'Verified mandates in memory.', now.verified)
-  gauge('caracal_revocation_view_entries', 'Revoked ids in the view of this replica.', now.revocations)
-  gauge('caracal_revocation_view_fresh', '1 when the view can vouch for what is not revoked.', () => (now.fresh() ? 1 : 0))
   gauge('caracal_gateway_live_calls', 'Forwarded calls in flight.', now.live)
   gauge('caracal_gateway_upstreams', 'Upstreams with a connection pool.', now.upstreams)
   gauge('caracal_gateway_credentials', 'Upstream credentials in memory.', now.credentials)

@@ -15,7 +15,9 @@ import {
   type Logger,
   listen,
   observeConnections,
+  observeFreshness,
   observeSpool,
+  ownDatabase,
   ownFiles,
   ownStreams,
   RELEASE,
@@ -39,11 +41,15 @@ import { governCalls } from './govern-call.ts'
 import { createGatewayServer, type Handle, sendRefusal } from './http-server.ts'
 import { LiveCalls } from './live-calls.ts'
 import { gatewayMetrics } from './metrics.ts'
+import { observeStsCalls } from './observe-sts-calls.ts'
 import { stsSource } from './sts-source.ts'
 import { UpstreamPools } from './upstream-pools.ts'
 
 /** What the process may hand over instead of letting the Gateway open its own; what is handed over is not closed here. */
 export type GatewayShared = { readonly streams?: Streams; readonly logger?: Logger; readonly version?: string }
+
+/** Connections for streams that Postgres carries. */
+const STREAM_CONNECTIONS = 4
 
 /** Evidence is flushed this long when the service stops; what is left stays on the volume. Milliseconds. */
 const FLUSH_MS = 3_000
@@ -58,10 +64,19 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
   const version = shared.version ?? RELEASE
   const stops: StopHook[] = []
   const onStop = (name: string, stop: StopHook['stop']) => stops.push({ name, stop })
-  const streams = shared.streams ?? (await ownStreams('gateway', config, null, logger, onStop))
+  // Postgres only where it carries the streams: a small installation without Redis.
+  const carrier =
+    shared.streams === undefined && config.STREAMS_DRIVER === 'postgres'
+      ? await ownDatabase('gateway', { ...config, DATABASE_POOL: STREAM_CONNECTIONS }, logger, onStop)
+      : null
+  const streams = shared.streams ?? (await ownStreams('gateway', config, carrier, logger, onStop))
   const store = watchStore(streams)
   const clock = store.clock.now
-  const sts = createInternalClient({ baseUrl: config.STS_URL, caller: 'gateway', keys: () => config.GATEWAY_STS_HMAC_KEY, now: clock })
+  const metrics = createMetrics({ service: 'gateway', version, mode: config.CARACAL_MODE })
+  const sts = observeStsCalls(
+    createInternalClient({ baseUrl: config.STS_URL, caller: 'gateway', keys: () => config.GATEWAY_STS_HMAC_KEY, now: clock }),
+    metrics,
+  )
   onStop('sts client', () => sts.close())
   const evidence = await openEvidenceWriter({
     dir: config.SPOOL_DIR,
@@ -83,7 +98,8 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
   const identity = { replica: `gateway-${hostname()}-${randomBytes(3).toString('hex')}`, role: 'gateway' }
   const source = stsSource(sts, identity)
   const onError = (what: string, error: unknown) => logger.warn({ err: error, what }, 'a replica could not be kept current')
-  const state = new ReplicaState({ changed: (zone) => live.recheck(zone) })
+  const unloadable = { tell: () => {} }
+  const state = new ReplicaState({ changed: (zone) => live.recheck(zone), failed: () => unloadable.tell() })
   const follower = followConfiguration({ state, streams, source: source.configuration, ...identity, onError })
   onStop('configuration', follower.stop)
   const view = new RevocationView({ maxAge: config.REVOCATION_MAX_AGE / 1000 })
@@ -98,14 +114,16 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
   const credentials = new CredentialCache(sts, clock)
   const rates = callRates({ perApplication: config.APPLICATION_RATE, unprovenPerSource: config.UNPROVEN_RATE, verifier })
   const sourceOf = createSourceOf(config.TRUSTED_PROXIES)
-  const metrics = createMetrics({ service: 'gateway', version, mode: config.CARACAL_MODE })
-  ownFiles(config, { streams: shared.streams === undefined ? streams : undefined }, { logger, metrics, onStop })
+  ownFiles(
+    config,
+    { database: carrier ?? undefined, streams: shared.streams === undefined ? streams : undefined },
+    { logger, metrics, onStop },
+  )
   revocations.measure(revocationPropagation(metrics))
+  unloadable.tell = observeFreshness(metrics, { revocations: view, policyAge: () => state.confirmedAgo() })
   const own = gatewayMetrics(metrics, {
     zones: () => state.zones().length,
     verified: verifier.cached,
-    revocations: () => view.size(),
-    fresh: () => view.unfit() === null,
     live: () => live.size,
     upstreams: () => pools.size(),
     credentials: () => credentials.size,

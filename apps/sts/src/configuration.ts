@@ -33,7 +33,7 @@ const settings = {
     max: 60_000,
     default: 5_000,
   }),
-  STS_ADMIN_TOKEN: setting.secret({ meaning: 'Allows key rotation; absent, the route is absent.', optional: true }),
+  STS_ADMIN_TOKEN: setting.secret({ meaning: 'Allows key rotation; absent, the route is absent.', optional: true, fileMayBeAbsent: true }),
 }
 
 /** Hosts that stand for nobody. */

@@ -7,8 +7,6 @@ export function stsMetrics(
     readonly zones: () => number
     readonly lineages: () => number
     readonly verified: () => number
-    readonly revocations: () => number
-    readonly fresh: () => boolean
     readonly unloadable: () => number
   },
 ) {
@@ -19,8 +17,8 @@ export function stsMetrics(
   gauge('caracal_zones_unloadable', 'Zones whose active policy this replica cannot load; it refuses them.', now.unloadable)
   gauge('caracal_lineage_cache_rows', 'Sessions and delegations in memory.', now.lineages)
   gauge('caracal_verified_mandates', 'Verified mandates in memory.', now.verified)
-  gauge('caracal_revocation_view_entries', 'Revoked ids in the view of this replica.', now.revocations)
-  gauge('caracal_revocation_view_fresh', '1 when the view can vouch for what is not revoked.', () => (now.fresh() ? 1 : 0))
+  const providerRefreshes = metrics.counter('caracal_provider_refresh_total', 'Token requests at providers by result.', ['result'])
+  for (const result of ['ok', 'failed']) providerRefreshes.inc({ result }, 0)
   return {
     exchangeSeconds: metrics.histogram('caracal_exchange_seconds', 'Time of a token request from its form to its answer.', [
       'result',
@@ -31,6 +29,7 @@ export function stsMetrics(
       'kind',
     ]),
     providerRefreshSeconds: metrics.histogram('caracal_provider_refresh_seconds', 'Time of a token request at a provider.', ['result']),
+    providerRefreshes,
     keyRotations: metrics.counter('caracal_key_rotations_total', 'Signing keys that became current.'),
   } as const
 }

@@ -11,6 +11,7 @@ import {
   createMetrics,
   type Logger,
   observeDatabase,
+  observeFreshness,
   observeSpool,
   ownDatabase,
   ownFiles,
@@ -26,6 +27,7 @@ import {
   trustAuthorities,
   validNow,
   watchStore,
+  watchTasks,
 } from '@caracal/service'
 import { openEvidenceWriter, outboxEvidence, type Streams, startOutboxDispatcher, startRefusalAggregator } from '@caracal/streams'
 import type { StsConfiguration } from './configuration.ts'
@@ -100,7 +102,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
       if (left > 0) logger.warn({ left }, 'evidence stays on the volume')
     })
 
-    const told = { rotated: () => {}, changed: () => {} }
+    const told = { rotated: () => {}, changed: () => {}, unloadable: () => {} }
     const zones = openZones({
       database,
       kek: config.ZONE_KEK,
@@ -109,6 +111,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
       clock,
       logger,
       onChange: () => told.changed(),
+      onUnloadable: () => told.unloadable(),
       onPromotion: () => told.rotated(),
     })
     const lineages = lineageReader({
@@ -146,10 +149,13 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
       unloadable: () => zones.all().filter((zone) => !zone.policies.ok).length,
       lineages: lineages.size,
       verified: mandates.cached,
-      revocations: () => view.size(),
-      fresh: () => view.unfit() === null,
     })
     told.rotated = () => own.keyRotations.inc()
+    watchTasks(metrics, { configuration: { everyMs: 5_000, endedAgoMs: () => millisSince(changes.comparedAt(), clock()) } })
+    told.unloadable = observeFreshness(metrics, {
+      revocations: view,
+      policyAge: () => secondsOf(millisSince(changes.comparedAt(), clock())),
+    })
     observeDatabase(metrics, database)
     store.observe(metrics)
     observeSpool(metrics, evidence)
@@ -252,6 +258,14 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
     for (const hook of stops.reverse()) await Promise.resolve(hook.stop()).catch(() => undefined)
     throw error
   }
+}
+
+function millisSince(at: number | null, now: number): number | null {
+  return at === null ? null : Math.max(0, now - at)
+}
+
+function secondsOf(ms: number | null): number | null {
+  return ms === null ? null : ms / 1000
 }
 
 function canSign(zones: readonly ZoneState[]): boolean {

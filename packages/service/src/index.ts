@@ -55,6 +55,8 @@ export {
 } from './metrics-listener.ts'
 export { oauthError } from './oauth-error.ts'
 export { observeDatabase } from './observe-database.ts'
+export { observeFreshness } from './observe-freshness.ts'
+export { observeOutbox } from './observe-outbox.ts'
 export { observeSpool } from './observe-spool.ts'
 export { openApi, operationId } from './openapi.ts'
 export { type Check, createProbes, type Finding, type Health, type Probes } from './probes.ts'
@@ -72,6 +74,7 @@ export { SteadyClock } from './steady-clock.ts'
 export { type StoreWatch, watchStore } from './store-watch.ts'
 export { type OnStop, ownDatabase, ownFiles, ownStreams, schemaCheck, writesCheck } from './stores.ts'
 export { formatTraceparent, parseTraceparent, startServerSpan, type TraceContext } from './trace.ts'
+export { watchTasks } from './watch-tasks.ts'
 export {
   type AdminPrincipal,
   type ApplicationPrincipal,

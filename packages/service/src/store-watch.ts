@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { StoreStanding, Streams } from '@caracal/streams'
+import type { StoreMemory, StoreStanding, Streams } from '@caracal/streams'
 import type { Metrics } from './metrics.ts'
 import type { Check } from './probes.ts'
 import { SteadyClock } from './steady-clock.ts'
@@ -20,6 +20,8 @@ export type StoreWatch = {
    */
   checks(writes: 'safety' | 'warning'): readonly Check[]
   observe(metrics: Metrics): void
+  /** `caracal_redis_*`, where the store is one; for the one role that speaks for it. */
+  observeRedis(metrics: Metrics): void
 }
 
 /** The checks ask; nothing runs by itself. `clock` is the machine's unless a test says otherwise. */
@@ -87,6 +89,28 @@ export function watchStore(streams: Pick<Streams, 'standing'>, clock = new Stead
         'Part of its memory limit that the stream store uses; 0 without a limit.',
         [],
         (own) => own.set(last?.standing.usedRatio ?? 0),
+      )
+    },
+    observeRedis(metrics) {
+      const gauge = (name: string, help: string, otherwise: number, value: (memory: StoreMemory) => number) => {
+        metrics.gauge(name, help, [], (own) => {
+          const memory = last?.standing.memory ?? null
+          own.set(memory === null ? otherwise : value(memory))
+        })
+      }
+      gauge('caracal_redis_used_bytes', 'Memory of Redis that counts against its limit.', 0, ({ usedBytes }) => usedBytes)
+      gauge('caracal_redis_limit_bytes', 'Memory that Redis may use; 0 is no limit.', 0, ({ limitBytes }) => limitBytes)
+      gauge(
+        'caracal_redis_noeviction',
+        '1 when Redis refuses writes rather than throw something away; 1 where there is none.',
+        1,
+        (memory) => (memory.noEviction ? 1 : 0),
+      )
+      metrics.counter(
+        'caracal_redis_evicted_keys_total',
+        'Keys that Redis threw away to make room.',
+        [],
+        () => last?.standing.memory?.evictedKeys ?? 0,
       )
     },
   }

@@ -10,5 +10,5 @@ export async function standingOfPostgres(database: Database): Promise<StoreStand
   )
   const [row] = rows
   if (row === undefined) throw new Error('Postgres said nothing of itself')
-  return { at: row.at, refuses: row.readOnly ? 'store_read_only' : null, usedRatio: null }
+  return { at: row.at, refuses: row.readOnly ? 'store_read_only' : null, usedRatio: null, memory: null }
 }

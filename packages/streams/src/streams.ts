@@ -64,6 +64,18 @@ export type StoreStanding = {
   readonly refuses: Exclude<StoreReason, 'store_unavailable'> | null
   /** Part of its memory limit that is in use; null where it has none. */
   readonly usedRatio: number | null
+  /** What a Redis says of its memory; null for another store. */
+  readonly memory: StoreMemory | null
+}
+
+/** Bytes, and keys that were thrown away to make room. */
+export type StoreMemory = {
+  readonly usedBytes: number
+  /** 0 = no limit. */
+  readonly limitBytes: number
+  readonly evictedKeys: number
+  /** It refuses writes rather than throw something away. */
+  readonly noEviction: boolean
 }
 
 /**

@@ -38,7 +38,7 @@ type Held = {
 export function providerTokens(options: {
   readonly clock: Clock
   readonly logger: Logger
-  readonly metrics: Pick<StsMetrics, 'providerRefreshSeconds'>
+  readonly metrics: Pick<StsMetrics, 'providerRefreshSeconds' | 'providerRefreshes'>
   readonly fetchToken: TokenFetcher
 }): ProviderTokens {
   const { clock, logger, metrics, fetchToken } = options
@@ -54,10 +54,12 @@ export function providerTokens(options: {
         at.refreshAt = at.token.expiresAt - Math.min(REFRESH_AHEAD_MS, (at.token.expiresAt - clock()) / 4)
         at.failures = 0
         ended({ result: 'ok' })
+        metrics.providerRefreshes.inc({ result: 'ok' })
       } catch (error) {
         at.failures += 1
         at.restsUntil = clock() + Math.min(REST_MS.first * 2 ** (at.failures - 1), REST_MS.most)
         ended({ result: 'failed' })
+        metrics.providerRefreshes.inc({ result: 'failed' })
         logger.warn({ err: error, zone: provider.zone, provider: provider.id, failures: at.failures }, 'a provider gave no token')
       } finally {
         at.flight = undefined

@@ -29,6 +29,8 @@ export type ZonesOptions = ZoneReading & {
   /** Told of every zone that changed or went. */
   readonly onChange?: (zone: ZoneId) => void
   readonly onPromotion?: (zone: ZoneId) => void
+  /** Told each time that the active policy of a zone cannot be used. */
+  readonly onUnloadable?: () => void
 }
 
 /** More zones than this are loaded all at once. */
@@ -52,7 +54,10 @@ export function openZones(options: ZonesOptions): Zones {
     forget(state.snapshot.id)
     states.set(state.snapshot.id, state)
     for (const application of state.clients.keys()) homes.set(application, state.snapshot.id)
-    if (!state.policies.ok) logger.error({ zone: state.snapshot.id, detail: state.policies.error }, 'the active policy does not compile')
+    if (!state.policies.ok) {
+      logger.error({ zone: state.snapshot.id, detail: state.policies.error }, 'the active policy does not compile')
+      options.onUnloadable?.()
+    }
     options.onChange?.(state.snapshot.id)
   }
 

@@ -12,12 +12,19 @@ export class ReplicaState {
   readonly #zones = new Map<ZoneId, ZoneState>()
   readonly #monotonic: () => number
   readonly #changed: ((zone: ZoneId) => void) | undefined
+  readonly #failed: (() => void) | undefined
   #confirmedAt: number | null = null
 
-  /** `changed` is told of a zone after another state of it was taken, or none is left. */
-  constructor(options: { readonly monotonic?: () => number; readonly changed?: (zone: ZoneId) => void } = {}) {
+  /**
+   * `changed` is told of a zone after another state of it was taken, or none is left; `failed` each time that a zone's policy cannot be
+   * used.
+   */
+  constructor(
+    options: { readonly monotonic?: () => number; readonly changed?: (zone: ZoneId) => void; readonly failed?: () => void } = {},
+  ) {
     this.#monotonic = options.monotonic ?? (() => performance.now())
     this.#changed = options.changed
+    this.#failed = options.failed
   }
 
   zone(id: ZoneId): ZoneState | undefined {
@@ -33,7 +40,9 @@ export class ReplicaState {
     const held = this.#zones.get(snapshot.id)
     if (held !== undefined && snapshot.version < held.snapshot.version) return 'older'
     if (held?.snapshot.version === snapshot.version && held.policy.kind !== 'failed') return 'applied'
-    this.#zones.set(snapshot.id, compileZone(snapshot, held))
+    const compiled = compileZone(snapshot, held)
+    this.#zones.set(snapshot.id, compiled)
+    if (compiled.policy.kind === 'failed') this.#failed?.()
     if (held !== undefined) this.#changed?.(snapshot.id)
     return 'applied'
   }
@@ -42,6 +51,7 @@ export class ReplicaState {
   fail(zone: ZoneId, error: string): void {
     const held = this.#zones.get(zone)
     if (held !== undefined) this.#zones.set(zone, { ...held, policy: { kind: 'failed', error }, decisions: new WeakMap() })
+    this.#failed?.()
   }
 
   remove(zone: ZoneId): void {
@@ -51,6 +61,11 @@ export class ReplicaState {
   /** The source said at monotonic time `at` what is current. */
   confirm(at: number = this.#monotonic()): void {
     this.#confirmedAt = Math.max(at, this.#confirmedAt ?? at)
+  }
+
+  /** Seconds since the source last said what is current; null before the first time. */
+  confirmedAgo(): Seconds | null {
+    return this.#confirmedAt === null ? null : (this.#monotonic() - this.#confirmedAt) / 1000
   }
 
   /** `empty` before the first load, `outdated` when the source has not answered for ten minutes: neither may decide anything. */

@@ -67,6 +67,11 @@ export class RevocationView {
     return this.#monotonic() - this.#provenAt > this.#maxAgeMs ? 'stale' : null
   }
 
+  /** Seconds since the last proof that nothing is missing; null before the first. */
+  provenAgo(): Seconds | null {
+    return Number.isFinite(this.#provenAt) ? (this.#monotonic() - this.#provenAt) / 1000 : null
+  }
+
   /** Entries held, lifted ones included. */
   size(): number {
     return this.#passing.size + this.#permanent.size

@@ -160,3 +160,18 @@ describe('configuration', () => {
     ])
   })
 })
+
+describe('a file that is not there', () => {
+  const absent = () => {
+    throw Object.assign(new Error('ENOENT'), { code: 'ENOENT' })
+  }
+  const own = defineConfiguration({
+    STS_ADMIN_TOKEN: setting.secret({ meaning: 'Adds routes.', optional: true, fileMayBeAbsent: true }),
+    METRICS_BEARER: setting.secret({ meaning: 'Protects.', optional: true }),
+  })
+
+  it('[2-09] is no value where it would only add routes, and a fault where it would protect something', () => {
+    expect(own.parse({ STS_ADMIN_TOKEN_FILE: '/absent' }, { readFile: absent }).STS_ADMIN_TOKEN).toBeUndefined()
+    expect(() => own.parse({ METRICS_BEARER_FILE: '/absent' }, { readFile: absent })).toThrow('METRICS_BEARER_FILE cannot be read')
+  })
+})

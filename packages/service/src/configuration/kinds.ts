@@ -105,10 +105,13 @@ export const setting = {
       certificatesIn(text) === undefined ? breaks('must be PEM certificates') : fits(text),
     )
   },
-  /** A token or password of at least `minLength` (20) characters that is no placeholder, with `<NAME>_PREVIOUS`. */
-  secret<const O extends { readonly meaning: string; readonly optional?: true; readonly minLength?: number }>(
-    options: O,
-  ): Setting<Value<Rotating<string>, O>> {
+  /**
+   * A token or password of at least `minLength` (20) characters that is no placeholder, with `<NAME>_PREVIOUS`. `fileMayBeAbsent`: for
+   * what only adds routes; never for what protects something.
+   */
+  secret<
+    const O extends { readonly meaning: string; readonly optional?: true; readonly fileMayBeAbsent?: true; readonly minLength?: number },
+  >(options: O): Setting<Value<Rotating<string>, O>> {
     const least = options.minLength ?? 20
     return rotating<string, O>(`secret of ≥ ${least} characters`, options, 'expires', (text) => {
       if (placeholder(text)) return breaks('is a placeholder: put a real value there')

@@ -17,11 +17,11 @@ export type SettingTexts = { readonly current: string | undefined; readonly prev
 export function settingTexts(
   environment: Environment,
   name: string,
-  one: Pick<Setting<unknown>, 'rotates'>,
+  one: Pick<Setting<unknown>, 'rotates' | 'fileMayBeAbsent'>,
   read: ReadFile,
   problems: ConfigurationProblem[],
 ): SettingTexts {
-  const text = textOf(environment, name, read, problems)
+  const text = textOf(environment, name, read, problems, one.fileMayBeAbsent ? 'may be absent' : undefined)
   if (!one.rotates) return { current: text, previous: undefined }
   const beside = textOf(environment, `${name}_PREVIOUS`, read, problems, 'may be absent')
   const [current, second, more] = environment[`${name}_FILE`] === undefined ? [text] : (text?.split(/\r?\n/) ?? [])

@@ -25,6 +25,8 @@ export type Setting<T> = {
   readonly rotates: boolean
   /** What becomes of the value that a changed file replaces without naming it; only where it rotates. */
   readonly replaced: Replaced
+  /** `<NAME>_FILE` may name a file that is not there: then the value is not set. */
+  readonly fileMayBeAbsent: boolean
   readonly parse: (text: string) => Parsed<unknown>
   /** The typed value, once texts are parsed; `current` is undefined when the variable is not set. */
   readonly build: (current: unknown, previous: unknown) => T
@@ -51,13 +53,14 @@ export function simple<T, const O extends SettingOptions<T>>(
     defaultText: options.default === undefined ? undefined : show(options.default),
     rotates: false,
     replaced: 'stays',
+    fileMayBeAbsent: false,
     parse,
     build: (current) => (current === undefined ? options.default : current) as Value<T, O>,
   }
 }
 
 /** A value in rotation. */
-export function rotating<T, const O extends { readonly meaning: string; readonly optional?: true }>(
+export function rotating<T, const O extends { readonly meaning: string; readonly optional?: true; readonly fileMayBeAbsent?: true }>(
   type: string,
   options: O,
   replaced: Replaced,
@@ -71,6 +74,7 @@ export function rotating<T, const O extends { readonly meaning: string; readonly
     defaultText: undefined,
     rotates: true,
     replaced,
+    fileMayBeAbsent: options.fileMayBeAbsent === true,
     parse,
     build: (current, previous) => (current === undefined ? undefined : { current, previous }) as Value<Rotating<T>, O>,
   }
