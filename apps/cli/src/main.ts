@@ -125,7 +125,9 @@ export function program(): Command {
   caracal
     .command('canary')
     .description('walk the whole path once: exchange, governed call, evidence, proof, refusal, revocation')
-    .action(async () => (await import('./commands/canary.ts')).canary(here()))
+    .option('--listen <host:port>', 'where its own upstream listens; default: this machine, any free port')
+    .option('--upstream <url>', 'how the Gateway reaches that upstream, when not by the address it listens on')
+    .action(async (options) => (await import('./commands/canary.ts')).canary(here(), options))
   caracal
     .command('explain <request-id>')
     .description('why a request was allowed or refused')

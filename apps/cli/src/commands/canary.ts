@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { lookup } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { leafHash, openCheckpoint, parseVerifierKey, verifyInclusion } from '@caracal/ledger'
 import { request } from 'undici'
@@ -15,6 +16,13 @@ import { findNamed, findZone, type Named } from './find.ts'
 import { type ClientCredential, type MandateAnswer, mintMandate } from './mandate.ts'
 
 export type CanaryStep = { readonly name: string; readonly ok: boolean; readonly ms: number; readonly detail: string }
+export type CanaryOptions = {
+  /** `host:port` of the canary's own upstream; default: this machine, any free port. */
+  readonly listen?: string
+  /** How the Gateway reaches it, when that is not the address it listens on. */
+  readonly upstream?: string
+}
+
 export type CanaryReport = { readonly ok: boolean; readonly steps: readonly CanaryStep[] }
 
 const ZONE = 'canary'
@@ -22,18 +30,22 @@ const RESOURCE = 'https://canary.example/'
 /** A revocation must bite within this time, evidence must be in the ledger within the other. */
 const REVOCATION_MS = 2_000
 const EVIDENCE_MS = 10_000
+/** Of the token that reads the evidence; it is revoked at the end in any case. */
+const READER_LIFE_MS = 3_600_000
 
 /**
  * Walks the whole path once against running services: set-up, token exchange, governed call, refusals that must be refused, the
  * evidence of both, an inclusion proof checked here with the log's public key, a revocation that must bite. The upstream is a
  * server of the canary's own, so that it sees for itself which credential arrived.
  */
-export async function canary({ output, context, env }: CommandContext): Promise<void> {
+export async function canary({ output, context, env }: CommandContext, options: CanaryOptions = {}): Promise<void> {
   const where = context()
   const apiKey = randomBytes(32).toString('hex')
-  const upstream = await startCanaryUpstream({ port: 0, apiKey })
+  const upstream = await startCanaryUpstream({ ...listenAt(options.listen), apiKey })
   try {
-    const report = await walk({ where, upstream, apiKey, command: { output: silent, context, env } }, (step) => {
+    const url = (options.upstream ?? upstream.url).replace(/\/$/, '')
+    const addresses = await addressesOf(url)
+    const report = await walk({ where, upstream, url, addresses, apiKey, command: { output: silent, context, env } }, (step) => {
       if (!output.json) output.line(line(step))
     })
     if (output.json) output.line(JSON.stringify(report))
@@ -43,6 +55,23 @@ export async function canary({ output, context, env }: CommandContext): Promise<
   }
 }
 
+function listenAt(text: string | undefined): { readonly host?: string; readonly port: number } {
+  if (text === undefined) return { port: 0 }
+  const found = /^(.+):(\d{1,5})$/.exec(text)
+  if (found === null || Number(found[2]) > 65_535) throw new CliError(`--listen is host:port, not ${text}.`, undefined, { exitCode: 2 })
+  return { host: found[1] ?? '', port: Number(found[2]) }
+}
+
+/** What the Gateway will connect to: private addresses must be allowed one by one. */
+async function addressesOf(url: string): Promise<readonly string[]> {
+  const host = URL.parse(url)?.hostname.replace(/^\[|\]$/g, '')
+  if (host === undefined || host === '') throw new CliError(`--upstream is a URL, not ${url}.`, undefined, { exitCode: 2 })
+  const found = await lookup(host, { all: true }).catch((error: Error) => {
+    throw new CliError(`The host of --upstream has no address: ${error.message}`)
+  })
+  return found.map(({ address, family }) => `${address}/${family === 6 ? 128 : 32}`)
+}
+
 const silent = { json: false, line: () => {}, note: () => {} }
 
 function line(step: CanaryStep): string {
@@ -50,7 +79,15 @@ function line(step: CanaryStep): string {
   return `${mark} ${step.name.padEnd(28)} ${`${step.ms} ms`.padStart(8)}  ${colour('dim', step.detail)}`
 }
 
-type Walk = { readonly where: Context; readonly upstream: CanaryUpstream; readonly apiKey: string; readonly command: CommandContext }
+type Walk = {
+  readonly where: Context
+  readonly upstream: CanaryUpstream
+  /** Of the upstream, as the Gateway calls it, and what that resolves to. */
+  readonly url: string
+  readonly addresses: readonly string[]
+  readonly apiKey: string
+  readonly command: CommandContext
+}
 
 /** Steps in order; the first that fails ends the walk, because what comes after stands on it. */
 async function walk(on: Walk, onStep: (step: CanaryStep) => void): Promise<CanaryReport> {
@@ -77,8 +114,10 @@ async function walk(on: Walk, onStep: (step: CanaryStep) => void): Promise<Canar
     const callId = await step('governed call', () => governedCall(on, mandate))
     await step('refused operation', () => refusedOperation(on, mandate))
     await step('refused scope', () => refusedScope(on, credential))
-    const eventId = await step('audit evidence', () => evidence(on, zone, mandate, callId))
-    await step('inclusion proof', () => inclusion(on, zone, eventId))
+    await asReader(on, zone, async (reader) => {
+      const eventId = await step('audit evidence', () => evidence(reader, zone, mandate, callId))
+      await step('inclusion proof', () => inclusion(reader, zone, eventId))
+    })
     await step('revocation', () => revocation(on, zone, mandate))
     return { ok: true, steps }
   } catch (error) {
@@ -89,7 +128,25 @@ async function walk(on: Walk, onStep: (step: CanaryStep) => void): Promise<Canar
 
 class StepFailed extends Error {}
 
-const documents = (upstreamUrl: string) => `
+/** Runs `work` with a token that may read the evidence of this zone and nothing else: the operator's own need not count at Audit. */
+async function asReader(on: Walk, zone: Named, work: (reader: Walk) => Promise<void>): Promise<void> {
+  const { where } = on
+  const made = await callService<{ id: string; token: string }>(where.api, where.token, '/v1/tokens', {
+    body: { name: `canary-${randomBytes(4).toString('hex')}`, roles: ['auditor'], zone: zone.id, expiresAt: Date.now() + READER_LIFE_MS },
+  })
+  try {
+    await work({ ...on, where: { ...addressesIn(where), token: made.token } })
+  } finally {
+    await callService(where.api, where.token, `/v1/tokens/${made.id}`, { method: 'DELETE' })
+  }
+}
+
+/** The context's members are read when they are needed; a copy has them all. */
+function addressesIn({ api, sts, gateway, audit, coordinator }: Context): Omit<Context, 'token'> {
+  return { api, sts, gateway, audit, coordinator }
+}
+
+const documents = (upstreamUrl: string, addresses: readonly string[]) => `
 kind: Zone
 name: ${ZONE}
 ---
@@ -112,7 +169,7 @@ name: canary
 identifier: ${RESOURCE}
 upstream: ${upstreamUrl}
 provider: canary-key
-egressAllow: [127.0.0.1/32]
+egressAllow: ${JSON.stringify(addresses)}
 scopes: ["notes:read", "notes:delete"]
 operations:
   - { method: GET, path: "/notes/{id}", scope: "notes:read" }
@@ -130,7 +187,8 @@ rules:
 
 async function setUp({
   where,
-  upstream,
+  url,
+  addresses,
   apiKey,
   command,
 }: Walk): Promise<{ value: { zone: Named; credential: ClientCredential }; detail: string }> {
@@ -138,7 +196,7 @@ async function setUp({
     body: {
       mode: 'apply',
       activate: true,
-      documents: [{ file: 'canary', text: documents(upstream.url) }],
+      documents: [{ file: 'canary', text: documents(url, addresses) }],
       secrets: { 'env:CANARY_API_KEY': apiKey },
     },
   })

@@ -17,7 +17,11 @@ ISSUER_URL: {{ include "caracal.issuerUrl" $root | quote }}
 ISSUER_ALIASES: {{ join "," $root.Values.global.issuerAliases | quote }}
 SPOOL_DIR: "/var/lib/caracal/spool"
 GATEWAY_BASE_DOMAIN: {{ $root.Values.services.gateway.baseDomain | quote }}
-UPSTREAM_HOST_ALLOWLIST: {{ join "," $root.Values.services.gateway.upstreamAllowlist | quote }}
+{{- $allowed := $root.Values.services.gateway.upstreamAllowlist }}
+{{- if and $allowed $root.Values.canary.enabled }}
+{{- $allowed = append $allowed (urlParse (include "caracal.internalUrl" (dict "root" $root "component" "canary" "port" 0))).hostname }}
+{{- end }}
+UPSTREAM_HOST_ALLOWLIST: {{ join "," $allowed | quote }}
 AUDIT_ANCHORS: {{ join "," $root.Values.audit.anchors | quote }}
 {{- range $callee := list "api" "sts" "gateway" "audit" "coordinator" }}
 {{- $url := include "caracal.internalUrl" (dict "root" $root "component" $callee "port" (index $contract.components $callee).port) }}
