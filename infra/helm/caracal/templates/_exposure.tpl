@@ -13,6 +13,10 @@
 {{- $hosts = append $hosts (printf "*.%s" $root.Values.services.gateway.baseDomain) }}
 {{- end }}
 {{- $paths := include "caracal.publicPaths" . | fromYamlArray }}
+{{- /* Google's controller knows its class by the annotation only, and the API takes one of the two. */ -}}
+{{- $google := has $own.className (list "gce" "gce-internal") -}}
+{{- $annotations := $own.annotations -}}
+{{- if $google }}{{ $annotations = merge (dict "kubernetes.io/ingress.class" $own.className) $annotations }}{{ end }}
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata:
@@ -20,10 +24,10 @@ metadata:
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "caracal.labels" . | nindent 4 }}
-  {{- include "caracal.annotations" (dict "root" $root "extra" $own.annotations) | nindent 2 }}
+  {{- include "caracal.annotations" (dict "root" $root "extra" $annotations) | nindent 2 }}
 spec:
-  {{- with $own.className }}
-  ingressClassName: {{ . }}
+  {{- if and $own.className (not $google) }}
+  ingressClassName: {{ $own.className }}
   {{- end }}
   {{- if not $own.tlsAtController }}
   tls:
