@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { contractFile } from './contract-file.ts'
+import { DASHBOARD_NAMES, dashboardFile } from './dashboards.ts'
 import { externalSecret } from './external-secret-files.ts'
 import { readmeFile } from './readme-file.ts'
 import { valuesSchema } from './values-schema.ts'
@@ -8,6 +9,7 @@ import { valuesSchema } from './values-schema.ts'
 /** The generated files of the chart by path. Each is made from the deployment contract or from the values. */
 export const FILES: Readonly<Record<string, () => string>> = {
   'files/contract.yaml': contractFile,
+  ...Object.fromEntries(DASHBOARD_NAMES.map((name) => [`files/dashboards/${name}.json`, () => dashboardFile(name)])),
   'values.schema.json': valuesSchema,
   'README.md': readmeFile,
   'examples/external-secrets/externalsecret-runtime.yaml': () => externalSecret('slashed'),

@@ -24,7 +24,7 @@ metadata:
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "caracal.labels" . | nindent 4 }}
-  {{- include "caracal.annotations" (dict "root" $root "extra" $annotations) | nindent 2 }}
+  {{- with include "caracal.annotations" (dict "root" $root "extra" $annotations) | trim }}{{ . | nindent 2 }}{{ end }}
 spec:
   {{- if and $own.className (not $google) }}
   ingressClassName: {{ $own.className }}
@@ -65,7 +65,7 @@ metadata:
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "caracal.labels" . | nindent 4 }}
-  {{- include "caracal.annotations" (dict "root" $root "extra" $own.annotations) | nindent 2 }}
+  {{- with include "caracal.annotations" (dict "root" $root "extra" $own.annotations) | trim }}{{ . | nindent 2 }}{{ end }}
 spec:
   parentRefs:
     {{- toYaml $own.parentRefs | nindent 4 }}

@@ -9,7 +9,7 @@ metadata:
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- merge (include "caracal.labels" . | fromYaml) $monitor.labels | toYaml | nindent 4 }}
-  {{- include "caracal.annotations" (dict "root" $root) | nindent 2 }}
+  {{- with include "caracal.annotations" (dict "root" $root) | trim }}{{ . | nindent 2 }}{{ end }}
 spec:
   selector:
     matchLabels:

@@ -160,7 +160,7 @@ metadata:
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "caracal.labels" . | nindent 4 }}
-  {{- include "caracal.annotations" (dict "root" $root) | nindent 2 }}
+  {{- with include "caracal.annotations" (dict "root" $root) | trim }}{{ . | nindent 2 }}{{ end }}
 spec:
   podSelector:
     matchLabels:

@@ -155,7 +155,7 @@ metadata:
   {{- end }}
 spec:
   {{- include "caracal.podBasics" $in | nindent 2 }}
-  {{- include "caracal.affinity" $in | nindent 2 }}
+  {{- with include "caracal.affinity" $in | trim }}{{ . | nindent 2 }}{{ end }}
   terminationGracePeriodSeconds: {{ $own.terminationGracePeriodSeconds }}
   {{- $inits := list }}
   {{- if and (eq $component "api") (eq $root.Values.migrations.mode "init") }}

@@ -14,7 +14,7 @@ metadata:
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "caracal.labels" . | nindent 4 }}
-  {{- include "caracal.annotations" (dict "root" $root) | nindent 2 }}
+  {{- with include "caracal.annotations" (dict "root" $root) | trim }}{{ . | nindent 2 }}{{ end }}
 spec:
   {{- if not (or $own.hpa.enabled $own.keda.enabled) }}
   replicas: {{ $own.replicas }}
@@ -68,7 +68,7 @@ metadata:
   namespace: {{ .root.Release.Namespace }}
   labels:
     {{- include "caracal.labels" . | nindent 4 }}
-  {{- include "caracal.annotations" (dict "root" .root "extra" (merge (dict) $own.serviceAccountAnnotations .root.Values.serviceAccount.annotations)) | nindent 2 }}
+  {{- with include "caracal.annotations" (dict "root" .root "extra" (merge (dict) $own.serviceAccountAnnotations .root.Values.serviceAccount.annotations)) | trim }}{{ . | nindent 2 }}{{ end }}
 automountServiceAccountToken: {{ .root.Values.serviceAccount.automountToken }}
 {{- end }}
 {{- end -}}
@@ -88,7 +88,7 @@ metadata:
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "caracal.labels" . | nindent 4 }}
-  {{- include "caracal.annotations" (dict "root" $root "extra" $own.service.annotations) | nindent 2 }}
+  {{- with include "caracal.annotations" (dict "root" $root "extra" $own.service.annotations) | trim }}{{ . | nindent 2 }}{{ end }}
 spec:
   type: ClusterIP
   {{- with $own.service.trafficDistribution }}
@@ -116,7 +116,7 @@ metadata:
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "caracal.labels" . | nindent 4 }}
-  {{- include "caracal.annotations" (dict "root" $root) | nindent 2 }}
+  {{- with include "caracal.annotations" (dict "root" $root) | trim }}{{ . | nindent 2 }}{{ end }}
 spec:
   type: ClusterIP
   clusterIP: None
@@ -139,7 +139,7 @@ metadata:
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "caracal.labels" . | nindent 4 }}
-  {{- include "caracal.annotations" (dict "root" $root "extra" $own.loadBalancer.annotations) | nindent 2 }}
+  {{- with include "caracal.annotations" (dict "root" $root "extra" $own.loadBalancer.annotations) | trim }}{{ . | nindent 2 }}{{ end }}
 spec:
   type: LoadBalancer
   externalTrafficPolicy: Local
@@ -180,7 +180,7 @@ metadata:
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "caracal.labels" . | nindent 4 }}
-  {{- include "caracal.annotations" (dict "root" $root) | nindent 2 }}
+  {{- with include "caracal.annotations" (dict "root" $root) | trim }}{{ . | nindent 2 }}{{ end }}
 spec:
   scaleTargetRef:
     apiVersion: apps/v1
@@ -217,7 +217,7 @@ metadata:
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "caracal.labels" . | nindent 4 }}
-  {{- include "caracal.annotations" (dict "root" $root) | nindent 2 }}
+  {{- with include "caracal.annotations" (dict "root" $root) | trim }}{{ . | nindent 2 }}{{ end }}
 spec:
   scaleTargetRef:
     apiVersion: apps/v1
@@ -247,7 +247,7 @@ metadata:
   namespace: {{ $root.Release.Namespace }}
   labels:
     {{- include "caracal.labels" . | nindent 4 }}
-  {{- include "caracal.annotations" (dict "root" $root) | nindent 2 }}
+  {{- with include "caracal.annotations" (dict "root" $root) | trim }}{{ . | nindent 2 }}{{ end }}
 spec:
   {{- if ne (toString $own.pdb.minAvailable) "" }}
   minAvailable: {{ $own.pdb.minAvailable }}
