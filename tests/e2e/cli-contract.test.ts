@@ -51,6 +51,8 @@ const RUNS: Readonly<Record<string, { readonly args: readonly string[]; readonly
   'db status': { args: [], code: 3 },
   'secrets generate': { args: ['--profile', 'dev'], code: 0 },
   preflight: { args: [], code: 0 },
+  'rollout check': { args: ['--phase', 'then'], code: 2 },
+  'rollout plan': { args: ['--backup-at', 'some day'], code: 2 },
   'db init': { args: [], code: 0 },
   'db migrate up': { args: [], code: 0 },
   'db migrate down': { args: [], code: 2 },

@@ -12,7 +12,7 @@ export function cliPage(): string {
     `In a clone: \`npx caracal\`. Without other settings it speaks to the \`caracal up\` of this folder, whose addresses and admin token it
 finds in \`.caracal/\` (or \`CARACAL_HOME\`). To speak to another installation set \`CARACAL_API_URL\`, \`CARACAL_STS_URL\`,
 \`CARACAL_GATEWAY_URL\`, \`CARACAL_AUDIT_URL\`, \`CARACAL_COORDINATOR_URL\` and \`CARACAL_TOKEN_FILE\` (or \`CARACAL_TOKEN\`).`,
-    `Exit codes: 0 done, 1 refused or failed, 2 wrong use, 3 migrations pending and 4 a schema that this version cannot work with (\`db status\`), 78 wrong configuration (\`serve\`).
+    `Exit codes: 0 done, 1 refused or failed, 2 wrong use, 3 migrations pending and 4 a schema that this version cannot work with (\`db status\`), 3 a rollout that has to stop (\`rollout check\`), 78 wrong configuration (\`serve\`).
 Where there are several zones, \`--zone\` says which one; without it \`get\` and \`explain\` look in all of them. Everything takes \`--json\`, which goes before the command:
 \`caracal --json get zones\`. What went wrong is JSON too then, on standard error. \`delete\` and \`revoke\` show with \`--dry-run\` what they would do, ask on a terminal,
 and want \`--yes\` in a script. Secrets come from files or, for \`-\`, from standard input; a file that others can read is refused.`,

@@ -23,6 +23,7 @@ export { secretsOf } from './configuration/living-values.ts'
 export { placeholder } from './configuration/placeholder.ts'
 export type { Rotating, Setting } from './configuration/setting.ts'
 export { databaseSettings, streamsSettings } from './configuration/store-settings.ts'
+export { COMPONENTS, type ComponentName, METRICS_PORT, SERVICE_NAMES } from './deploy-contract.ts'
 export {
   createEgressGuard,
   EgressError,
