@@ -32,6 +32,14 @@ test: install test-servers log-checker example-packages check lint ## Types, lin
 test-chaos: install test-servers ## The long fault suite: kills, outages and lost stores under load; ends with a count
 	@vitest run --config vitest.chaos.config.ts $(CHAOS)
 
+.PHONY: test-chart
+test-chart: install ## The Helm chart: lint, renders, refusals, policies, schemas, alerts (builds Helm 3 and 4 the first time)
+	@vitest run --config vitest.chart.config.ts $(CHART)
+
+.PHONY: chart-golden
+chart-golden: install ## Hold what the chart renders now; look at the difference before committing it
+	@vitest run --config vitest.chart.config.ts -u tests/chart/golden.test.ts
+
 .PHONY: test-servers
 test-servers: ## Install the servers the tests run against (Debian as root; elsewhere it says what is missing)
 	@tests/harness/install-servers.sh
@@ -51,6 +59,22 @@ examples/npm-registry/node_modules/.package-lock.json: examples/npm-registry/pac
 	@echo "installing the registry of the npm example"
 	@cd examples/npm-registry && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
+
+.PHONY: image
+image: ## Build the image of all roles with docker, podman or buildah: IMAGE=registry/caracal:tag, BASE=other base
+	@infra/docker/build-image.sh
+
+.PHONY: cluster
+cluster: install ## Start a Kubernetes of one node for a person to try things on (Debian, root), and say how to reach it
+	@node tests/cluster/main.ts start
+
+.PHONY: cluster-stop
+cluster-stop: install ## End it; nothing of it stays
+	@node tests/cluster/main.ts stop
+
+.PHONY: test-cluster
+test-cluster: install ## Install, upgrade, break and remove the chart on a real Kubernetes (Debian, root; 40 minutes cold)
+	@vitest run --config vitest.cluster.config.ts $(CLUSTER)
 
 .PHONY: bench
 bench: install bench-tools ## Measure: prints the table, writes bench/results.json; BENCH="--only headline --verbose" narrows it

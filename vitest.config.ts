@@ -3,8 +3,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['packages/*/src/**/*.test.ts', 'apps/*/src/**/*.test.ts', 'infra/helm/*.test.ts', 'tests/**/*.test.ts'],
-    // The long fault suite has a configuration of its own.
-    exclude: ['**/node_modules/**', 'tests/chaos/**'],
+    // The long fault suite, the chart's and the cluster's have configurations of their own.
+    exclude: ['**/node_modules/**', 'tests/chaos/**', 'tests/chart/**', 'tests/cluster/**'],
     globalSetup: ['tests/harness/src/global-setup.ts'],
     pool: 'forks',
     // Much of the time is waiting for servers, heartbeats and bounds: one worker more than the smallest machine has cores.

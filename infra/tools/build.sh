@@ -66,6 +66,13 @@ build() {
           flags+=" -X $package_with_version.gitMajor=1 -X $package_with_version.gitMinor=$(cut -d. -f2 <<<"$version")"
         done
       fi
+      if [ "$path" = helm.sh/helm/v3 ]; then
+        # As its makers do: the Kubernetes release it assumes without a cluster is that of its client library, not 1.20.
+        for package_with_version in pkg/chartutil pkg/lint/rules; do
+          flags+=" -X $path/$package_with_version.k8sVersionMajor=1"
+          flags+=" -X $path/$package_with_version.k8sVersionMinor=$(awk '$1 == "k8s.io/client-go" { split($2, part, "."); print part[2]; exit }' "$module/go.mod")"
+        done
+      fi
       part=$(mktemp "$program.XXXXXX")
       (cd "$module" && CGO_ENABLED=0 GOWORK=off GOFLAGS="-mod=readonly -trimpath -buildvcs=false" \
         go build -ldflags "$flags" -o "$part" "$path/${package#.}" 2>&1 | grep -v '^go: downloading' >&2 || true
