@@ -62,7 +62,7 @@ const DASHBOARDS: Readonly<Record<string, readonly Panel[]>> = {
     {
       title: 'Why token requests are refused',
       unit: 'reqps',
-      series: [['{{reason}}', 'sum by (reason) (rate(caracal_exchange_seconds_count{%,result!="ok"}[$__rate_interval]))']],
+      series: [['{{reason}}', 'sum by (reason) (rate(caracal_exchange_seconds_count{%,result="refused"}[$__rate_interval]))']],
     },
     {
       title: 'Time of a token request',
