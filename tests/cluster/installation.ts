@@ -1,0 +1,88 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { inFolder, POSTGRES_HOST, REDIS_HOST, repository } from './place.ts'
+import { run, tool } from './processes.ts'
+import { freshDatabase, POSTGRES_PASSWORD, REDIS_PASSWORD, redis } from './stores.ts'
+import { offerVolumes } from './volumes.ts'
+
+export type HelmVersion = 'helm-4' | 'helm-3'
+export type Overlay = 'production' | 'rc' | 'dev'
+
+export const NAMESPACE = 'caracal'
+export const SMALL_NODE = 'tests/cluster/values/small-node.yaml'
+
+/** As the documents print it, with the program put where the shell would find it. */
+export const kubectl = (...args: readonly string[]): string => run([tool('kubectl'), ...args], { timeoutSeconds: 300 })
+export const apply = (object: unknown): string => run([tool('kubectl'), 'apply', '-f', '-'], { input: JSON.stringify(object) })
+export const helm = (version: HelmVersion, ...args: readonly string[]): string => run([tool(version), ...args], { timeoutSeconds: 400 })
+
+export const installCommand = (overlay: Overlay, ...more: readonly string[]): readonly string[] => [
+  ...['upgrade', '--install', 'caracal', 'infra/helm/caracal', '--namespace', NAMESPACE, '--create-namespace'],
+  ...['--values', `infra/helm/caracal/values.${overlay}.yaml`, '--values', SMALL_NODE, ...more],
+]
+
+/** An empty namespace with the Secrets an operator brings, an empty database and an empty Redis. */
+export function prepare(overlay: Overlay): void {
+  remove()
+  kubectl('create', 'namespace', NAMESPACE)
+  for (const name of ['caracal', 'pod-security.kubernetes.io/enforce']) {
+    kubectl('label', 'namespace', NAMESPACE, name === 'caracal' ? 'name=caracal' : `${name}=restricted`)
+  }
+  freshDatabase('caracal')
+  redis('FLUSHALL')
+  offerVolumes()
+  kubectl('-n', NAMESPACE, 'create', 'secret', 'generic', 'stores-ca', `--from-file=ca.crt=${inFolder('pki/ca.crt')}`)
+  run([tool('kubectl'), 'apply', '-n', NAMESPACE, '-f', '-'], { input: runtimeSecret(overlay) })
+}
+
+/** What `caracal secrets generate` prints for these stores. */
+function runtimeSecret(overlay: Overlay): string {
+  const file = (name: string, content: string) => {
+    writeFileSync(inFolder(name), content, { mode: 0o600 })
+    return inFolder(name)
+  }
+  const stores = [
+    ...['--database-host', POSTGRES_HOST, '--database-password-file', file('postgres-password', POSTGRES_PASSWORD)],
+    ...['--redis-host', REDIS_HOST, '--redis-password-file', file('redis-password', REDIS_PASSWORD)],
+  ]
+  return caracal('secrets', 'generate', ...(overlay === 'dev' ? ['--profile', 'dev'] : stores))
+}
+
+/** Our command line of the work tree, in the cluster's network. */
+export const caracal = (...args: readonly string[]): string =>
+  run([join(repository, 'node_modules/.bin/node'), join(repository, 'apps/cli/src/main.ts'), ...args])
+
+/** Uninstalls the release and removes its namespace, if there are any. */
+export function remove(): void {
+  try {
+    helm('helm-4', 'uninstall', 'caracal', '--namespace', NAMESPACE, '--wait')
+  } catch {
+    // nothing was installed
+  }
+  kubectl('delete', 'namespace', NAMESPACE, '--ignore-not-found', '--wait', '--timeout=180s')
+}
+
+export type Pod = {
+  readonly name: string
+  readonly component: string
+  readonly ready: boolean
+  readonly ip: string
+  readonly image: string
+}
+
+export function pods(): readonly Pod[] {
+  const { items } = JSON.parse(kubectl('-n', NAMESPACE, 'get', 'pods', '-o', 'json')) as { items: readonly PodObject[] }
+  return items.map(({ metadata, status, spec }) => ({
+    name: metadata.name,
+    component: metadata.labels['app.kubernetes.io/component'] ?? '',
+    ready: status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false,
+    ip: status.podIP ?? '',
+    image: spec.containers[0]?.image ?? '',
+  }))
+}
+
+type PodObject = {
+  readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>> }
+  readonly status: { readonly podIP?: string; readonly conditions?: readonly { readonly type: string; readonly status: string }[] }
+  readonly spec: { readonly containers: readonly { readonly image: string }[] }
+}
