@@ -1,6 +1,10 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { freePorts, freshDatabaseUrl, redisUrl } from '@caracal/harness'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SERVICE_ROLES, type Service, type ServiceRole, type Services, startServices } from './services.ts'
+
+const CHART_FILES = join(import.meta.dirname, '../../infra/helm/caracal/files')
 
 const EVERY = [
   'caracal_build_info',
@@ -79,6 +83,19 @@ describe('services as they are operated', () => {
     for (const [, name] of body.matchAll(/^# TYPE (caracal_\S+_total) counter$/gm)) expect(name).toMatch(/_total$/)
     for (const name of ['caracal_spool_write_errors_total', 'caracal_policy_load_failures_total', 'caracal_redis_evicted_keys_total'])
       if (declared.has(name)) expect(body).toMatch(new RegExp(`^${name} 0$`, 'm'))
+  })
+
+  test('[1-09] every metric of ours that the chart’s alerts and dashboards ask for is in a live scrape', async () => {
+    const declared = new Set<string>()
+    for (const role of SERVICE_ROLES)
+      for (const [, name = ''] of (await scraped(services.service(role))).matchAll(/^# TYPE (\S+) /gm)) declared.add(name)
+    const files = readdirSync(CHART_FILES, { recursive: true, withFileTypes: true }).filter((one) => /\.(?:json|yaml)$/.test(one.name))
+    const asked = files
+      .filter(({ name }) => name !== 'contract.yaml')
+      .flatMap(({ parentPath, name }) => readFileSync(join(parentPath, name), 'utf8').match(/\bcaracal_[a-z0-9_]+/g) ?? [])
+    expect(asked.length).toBeGreaterThan(30)
+    const known = (name: string) => declared.has(name) || declared.has(name.replace(/_(?:bucket|sum|count)$/, ''))
+    expect([...new Set(asked)].filter((name) => !known(name)).sort()).toEqual([])
   })
 
   test('[1-09] values say what is: ready, schema current, pool known, Redis not evicting, nothing overdue', async () => {

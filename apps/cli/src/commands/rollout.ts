@@ -86,8 +86,10 @@ async function watch(ask: (phase: Phase) => Promise<readonly Row[]>, timeoutMs: 
 }
 
 /** What to do now, and why. */
-function adviceOf(rows: readonly Row[], plan: RolloutPlan | undefined, { namespace, release }: CheckOptions): readonly string[] {
+function adviceOf(rows: readonly Row[], plan: RolloutPlan | undefined, options: CheckOptions): readonly string[] {
+  const { namespace, release } = options
   const reasons = rows.filter(({ state }) => state === 'stop').map(({ id, name, evidence }) => `${id} ${name}: ${evidence}`)
+  if (options.phase === 'pre') return [...reasons, 'do not begin']
   if (plan?.verdict === 'rollback-ok') return [...reasons, `go back: helm -n ${namespace} rollback ${release} ${plan.revision}`]
   const why = plan === undefined ? 'no plan says that the version before works with the schema' : plan.reason
   return [...reasons, `roll forward with a corrected version: ${why}`]

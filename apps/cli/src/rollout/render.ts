@@ -86,11 +86,12 @@ async function missingKeys(cluster: Kubectl, objects: readonly KubeObject[]): Pr
   return found.flat()
 }
 
-/** Which objects come, go or change, by name. */
+/** Which objects come, go or change, by name; hooks are not kept with a revision. */
 export function changesOf(before: readonly KubeObject[], after: readonly KubeObject[]): string {
   const key = (one: KubeObject) => `${textAt(one, 'kind')} ${nameOf(one)}`
-  const old = new Map(before.map((one) => [key(one), JSON.stringify(one)]))
-  const fresh = new Map(after.map((one) => [key(one), JSON.stringify(one)]))
+  const ours = (one: KubeObject) => textAt(one, 'metadata', 'annotations', 'helm.sh/hook') === ''
+  const old = new Map(before.filter(ours).map((one) => [key(one), JSON.stringify(one)]))
+  const fresh = new Map(after.filter(ours).map((one) => [key(one), JSON.stringify(one)]))
   const parts = [
     { what: 'new', names: [...fresh.keys()].filter((name) => !old.has(name)) },
     { what: 'changed', names: [...fresh].filter(([name, text]) => old.has(name) && old.get(name) !== text).map(([name]) => name) },
