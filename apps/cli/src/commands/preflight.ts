@@ -6,7 +6,7 @@ import { databaseLogin } from '../database-login.ts'
 import { connectionBudget, type RolePlan } from '../preflight/connection-budget.ts'
 import { databaseFindings } from '../preflight/database-findings.ts'
 import { egressEndpoints, egressFindings } from '../preflight/egress-findings.ts'
-import { asLine, asRecord, type Finding, fails, holds, warns } from '../preflight/finding.ts'
+import { asRecord, type Finding, fails, holds, tell, warns } from '../preflight/finding.ts'
 import { redisFindings } from '../preflight/redis-findings.ts'
 import { secretFindings } from '../preflight/secret-findings.ts'
 import { readSecretFile } from '../secret-file.ts'
@@ -33,10 +33,10 @@ export async function preflight({ output, env }: CommandContext, options: Prefli
   const plans = plansOf(options)
   trustBundle(env)
   const found: Finding[] = []
-  const terminal = !output.json
   for await (const finding of lookAtAll(env, plans, options)) {
     found.push(finding)
-    if (terminal) output.line(asLine(finding))
+    // One document with --json; else a line for each: a table for a person, JSON for a pipe.
+    if (!output.json) tell(output, finding, process.stdout.isTTY === true)
   }
   const ok = found.every((one) => one.ok)
   if (output.json) output.line(JSON.stringify({ ok, checks: found.map(asRecord) }))
