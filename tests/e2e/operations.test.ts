@@ -1,7 +1,10 @@
+import { randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { freePorts, freshDatabaseUrl, redisUrl } from '@caracal/harness'
+import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { caracal } from './installation.ts'
 import { SERVICE_ROLES, type Service, type ServiceRole, type Services, startServices } from './services.ts'
 
 const CHART_FILES = join(import.meta.dirname, '../../infra/helm/caracal/files')
@@ -140,3 +143,24 @@ test('without Redis, the streams in Postgres: every role is ready and the canary
     await services.stop()
   }
 }, 120_000)
+
+test('[0-24] a role does not start on a schema that demands a newer version: 78, and says both levels', async () => {
+  const url = await freshDatabaseUrl()
+  expect((await caracal(['db', 'migrate', 'up'], { DATABASE_URL: url })).code).toBe(0)
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  await client.query('UPDATE schema_floor SET floor = 9999')
+  await client.end()
+  const key = () => randomBytes(32).toString('hex')
+  const ran = await caracal(['serve', 'api'], {
+    DATABASE_URL: url,
+    REDIS_URL: redisUrl(),
+    STS_URL: 'http://127.0.0.1:9',
+    AUDIT_HMAC_KEY: key(),
+    STREAMS_HMAC_KEY: key(),
+    GATEWAY_STS_HMAC_KEY: key(),
+  })
+  expect(ran.code).toBe(78)
+  expect(ran.stderr).toContain('demands a release of level 9999 or higher')
+  expect(ran.stderr).toContain('roll forward')
+})
