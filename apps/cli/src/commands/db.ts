@@ -112,6 +112,7 @@ function verdict(migrations: readonly MigrationStatus[], { schema, floor, level 
 
 async function withDatabase(env: NodeJS.ProcessEnv, work: (database: Database) => Promise<void>): Promise<void> {
   const { url, place } = databaseLogin(env)
+  trustBundle(env)
   try {
     const database = await openDatabase({ url })
     try {
