@@ -54,16 +54,17 @@ export async function startCluster(tell: (step: string) => void = () => {}): Pro
   applyCrds()
 }
 
-/** A person finds the tools in one folder, under their usual names. */
+/** The tools under their usual names: in `bin` with Helm 4, in `bin-helm-3` with Helm 3. */
 function linkTools(): void {
-  mkdirSync(inFolder('bin'), { recursive: true })
-  for (const [name, from] of [
-    ['kubectl', 'kubectl'],
-    ['helm', 'helm-4'],
-    ['helm-3', 'helm-3'],
+  for (const [folder, helm] of [
+    ['bin', 'helm-4'],
+    ['bin-helm-3', 'helm-3'],
   ] as const) {
-    rmSync(inFolder('bin', name), { force: true })
-    symlinkSync(tool(from), inFolder('bin', name))
+    mkdirSync(inFolder(folder), { recursive: true })
+    for (const [name, from] of Object.entries({ kubectl: 'kubectl', helm })) {
+      rmSync(inFolder(folder, name), { force: true })
+      symlinkSync(tool(from), inFolder(folder, name))
+    }
   }
 }
 

@@ -11,10 +11,15 @@ export type Overlay = 'production' | 'rc' | 'dev'
 export const NAMESPACE = 'caracal'
 export const SMALL_NODE = 'tests/cluster/values/small-node.yaml'
 
-/** As the documents print it, with the program put where the shell would find it. */
 export const kubectl = (...args: readonly string[]): string => run([tool('kubectl'), ...args], { timeoutSeconds: 300 })
 export const apply = (object: unknown): string => run([tool('kubectl'), 'apply', '-f', '-'], { input: JSON.stringify(object) })
 export const helm = (version: HelmVersion, ...args: readonly string[]): string => run([tool(version), ...args], { timeoutSeconds: 400 })
+
+/** Runs a command line as a page prints it, from the root of the repository, with the Helm that is asked for. */
+export const shell = (line: string, version: HelmVersion = 'helm-4'): string =>
+  run(['bash', '-c', `set -euo pipefail; PATH=${inFolder(version === 'helm-4' ? 'bin' : 'bin-helm-3')}:$PATH; ${line}`], {
+    timeoutSeconds: 400,
+  })
 
 export const installCommand = (overlay: Overlay, ...more: readonly string[]): readonly string[] => [
   ...['upgrade', '--install', 'caracal', 'infra/helm/caracal', '--namespace', NAMESPACE, '--create-namespace'],

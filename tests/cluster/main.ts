@@ -17,7 +17,7 @@ A Kubernetes with one node is up. It has a network of its own: enter that first.
   export KUBECONFIG=${inFolder('admin.conf')} PATH=${inFolder('bin')}:$PATH
   kubectl get nodes
 
-kubectl, helm (4) and helm-3 are there; a chart that is small enough for one node needs tests/cluster/values/small-node.yaml.
+kubectl and helm are there (Helm 3 in ${inFolder('bin-helm-3')}); a chart that is small enough for one node needs tests/cluster/values/small-node.yaml.
 The image is localhost/caracal:dev. Outside the pods, with TLS of ${inFolder('pki/ca.crt')}:
   ${databaseUrl('caracal')}
   ${redisUrl(0)}
