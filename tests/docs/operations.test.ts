@@ -115,6 +115,20 @@ describe('docs/operations', () => {
     expect(written).toEqual(contract)
   })
 
+  it('[3-13] changes of policy have a page of their own: gates, simulation, activation, going back, each with its command', () => {
+    const page = textOf('policy-changes.md')
+    const headings = [...page.matchAll(/^## (.+)$/gm)].map(([, heading]) => heading)
+    expect(headings).toEqual(expect.arrayContaining(['Gates', 'Simulate', 'Stage and activate', 'Go back']))
+    const all = commandsOf(page).map(({ text }) => text)
+    for (const wanted of [/ apply .*--plan$/, / apply .*--no-activate$/, /\/activation$/, /\/activate$/])
+      expect(
+        all.filter((text) => wanted.test(text)),
+        String(wanted),
+      ).not.toEqual([])
+    // They run with those of the other pages.
+    expect(readFileSync(join(ROOT, 'tests/docs/commands.test.ts'), 'utf8')).toContain("'docs/operations/policy-changes.md'")
+  })
+
   it('every gate and stop condition of the check stands in the plan, and no other', () => {
     const folder = join(ROOT, 'apps/cli/src/rollout')
     const sources = readdirSync(folder).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
