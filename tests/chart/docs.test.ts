@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { parse } from 'yaml'
 import { fences, markdownFiles } from '../docs/markdown-files.ts'
 import { commandsOf } from '../docs/page-commands.ts'
-import { CHART, type HelmVersion, ROOT, render, renderedText } from './helm.ts'
+import { CHART, type HelmVersion, helm, ROOT, render, renderedText } from './helm.ts'
 import { CLOUDS, PLAINTEXT, PRODUCTION, STORE_HOSTS } from './profiles.ts'
 import { textAt } from './tree.ts'
 
@@ -106,4 +106,17 @@ test.each(CLOUDS)('[2-15] the column of %s in the table of clouds is what its fi
     const atController = (ingress.spec as { tls?: unknown }).tls === undefined
     expect(cell('certificate').includes('tlsAtController')).toBe(atController)
   }
+})
+
+test('[2-24] whoever exposes something is led to the page on hardening, and nobody else', async () => {
+  expect(pages.map(({ path }) => path)).toContain('docs/operations/hardening.md')
+  const notes = async (file: string) => {
+    const sets = Object.entries(STORE_HOSTS).flatMap(([key, value]) => ['--set', `${key}=${value}`])
+    const { code, stdout, stderr } = await helm(['install', 'caracal', CHART, '--dry-run=client', '--values', join(CHART, file), ...sets])
+    expect(code, stderr).toBe(0)
+    return stdout.slice(stdout.indexOf('NOTES:'))
+  }
+  expect(await notes('examples/values.cloud-managed.yaml')).toContain('docs/operations/hardening.md')
+  expect(await notes('examples/values.private-cluster.yaml')).toContain('docs/operations/hardening.md')
+  expect(await notes('values.production.yaml')).not.toContain('hardening.md')
 })
