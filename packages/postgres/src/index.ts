@@ -9,6 +9,7 @@ export * from './end-application.ts'
 export * from './evidence-producers.ts'
 export * from './examine-server.ts'
 export * from './idempotency.ts'
+export { JobLost } from './jobs.ts'
 export {
   BlockBroken,
   type BlockDraft,
@@ -36,6 +37,7 @@ export * from './providers.ts'
 export * from './read-only.ts'
 export * from './resources.ts'
 export * from './revocations.ts'
+export * from './run-job.ts'
 export * from './schema-compatibility.ts'
 export * from './service-role.ts'
 export * from './sessions.ts'

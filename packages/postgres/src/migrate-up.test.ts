@@ -51,7 +51,7 @@ describe.each(['embedded', 'server'] as const)('migrations (%s)', (kind) => {
   test('[P-135] two runners at once apply each migration exactly once', async () => {
     const database = await empty(kind)
     const runs = await Promise.all([migrateUp(database), initDatabase(database), migrateUp(database), initDatabase(database)])
-    const applied = [...(runs[0] ?? []), ...(runs[2] ?? [])].map(({ version }) => version).sort()
+    const applied = [...(runs[0] ?? []), ...(runs[2] ?? [])].map(({ version }) => version).sort((a, b) => a - b)
     expect(applied).toEqual((await readMigrations()).map(({ version }) => version))
   })
 

@@ -70,6 +70,7 @@ export { type Method, Problem, pathParameters, type Replies, type RouteInput, ty
 export { demandSchema, SchemaTooNew, SchemaTooOld } from './schema-gate.ts'
 export { SERVICE_PATHS, type VersionInfo } from './service-routes.ts'
 export { createSourceOf, parseTrustedProxy, sourceGroup } from './source-address.ts'
+export { type StartedJob, startJobs } from './start-jobs.ts'
 export { type ConnectionLimits, type RunningService, type ServiceOptions, startService } from './start-service.ts'
 export { SteadyClock } from './steady-clock.ts'
 export { type StoreWatch, watchStore } from './store-watch.ts'
