@@ -33,17 +33,18 @@ import {
   type StopHook,
   schemaCheck,
   secretsOf,
+  startJobs,
   startService,
   trustAuthorities,
   validNow,
   watchStore,
-  watchTasks,
   writesCheck,
 } from '@caracal/service'
 import { outboxEvidence, type Streams, startOutboxDispatcher } from '@caracal/streams'
 import { authorityRoutes } from './authority/routes.ts'
 import { mandateAuthenticator } from './callers/mandate-authenticator.ts'
 import { refusalEvidence } from './callers/refusal-evidence.ts'
+import { forgetReceiptsJob } from './change/forget-receipts.ts'
 import type { CoordinatorConfiguration } from './configuration.ts'
 import { delegationReadRoutes } from './delegations/read-routes.ts'
 import { delegationWriteRoutes } from './delegations/write-routes.ts'
@@ -51,7 +52,7 @@ import type { CoordinatorDesk } from './desk.ts'
 import { idempotencyStore } from './idempotency-store.ts'
 import { coordinatorMetrics } from './metrics.ts'
 import { sessionReadRoutes } from './sessions/read-routes.ts'
-import { startSweeper } from './sessions/sweep.ts'
+import { sweepJob } from './sessions/sweep.ts'
 import { sessionWriteRoutes } from './sessions/write-routes.ts'
 import { configurationFromPostgres } from './zones/configuration-source.ts'
 import { knownZones } from './zones/known-zones.ts'
@@ -143,22 +144,14 @@ export async function startCoordinator(config: CoordinatorConfiguration, shared:
     revocations.measure(revocationPropagation(metrics))
     unloadable.tell = observeFreshness(metrics, { revocations: view, policyAge: () => state.confirmedAgo() })
     observeOutbox(metrics, 'coordinator', dispatcher.health)
-    const swept = watchTasks(metrics, { sweep: { everyMs: config.SWEEP_INTERVAL } })
     const own = coordinatorMetrics(metrics, {
       zones: () => state.zones().length,
       verified: verifier.cached,
     })
     observeDatabase(metrics, database)
     store.observe(metrics)
-    const sweeper = startSweeper(desk, {
-      intervalMs: config.SWEEP_INTERVAL,
-      logger,
-      onSwept: (sessions) => {
-        own.swept.inc(sessions)
-        swept('sweep')
-      },
-    })
-    onStop('sweeper', sweeper.stop)
+    const sweep = sweepJob(desk, { everyMs: config.SWEEP_INTERVAL, onSwept: (sessions) => own.swept.inc(sessions) })
+    stops.push(startJobs([sweep, forgetReceiptsJob(desk)], { database, metrics, logger }))
 
     const routes: RouteRow[] = [
       ...sessionReadRoutes(desk),

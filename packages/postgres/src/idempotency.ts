@@ -83,9 +83,26 @@ export async function abandonReceipt(db: Queryable, key: ReceiptKey): Promise<vo
     .execute()
 }
 
-/** Forgets what ran out; returns how many. */
-export async function purgeReceipts(db: Queryable, now: UnixMillis): Promise<number> {
-  const result = await db.deleteFrom('idempotency_receipts').where('expires_at', '<=', timestamp(now)).executeTakeFirst()
+/** Forgets what ran out, at most so many; returns how many. One that is being claimed anew stays. */
+export async function purgeReceipts(db: Queryable, now: UnixMillis, most = 1_000): Promise<number> {
+  const result = await db
+    .deleteFrom('idempotency_receipts')
+    .where((eb) =>
+      eb(
+        eb.refTuple('principal', 'key'),
+        'in',
+        eb
+          .selectFrom('idempotency_receipts')
+          .select(['principal', 'key'])
+          .where('expires_at', '<=', timestamp(now))
+          .orderBy('expires_at')
+          .limit(most)
+          .forUpdate()
+          .skipLocked()
+          .$asTuple('principal', 'key'),
+      ),
+    )
+    .executeTakeFirst()
   return Number(result.numDeletedRows)
 }
 

@@ -107,7 +107,8 @@ describe('[P-043] leases', () => {
     world.clock.now += 10_000
     const evidence = outboxEvidence({ service: 'coordinator', keys: keyRing(randomBytes(32)) })
     const desk = { database: world.database, streams: world.streams, clock: () => world.clock.now, evidence }
-    await Promise.all([sweepOnce(desk), sweepOnce(desk)])
+    const hold = { demand: async () => {} }
+    await Promise.all([sweepOnce(desk, hold), sweepOnce(desk, hold)])
     const state = async (session: Session) => (await world.call('GET', zone.path(`/sessions/${session.id}`), COORDINATOR_TOKEN)).body.state
     expect([await state(dead), await state(below), await state(kept)]).toEqual(['ended', 'ended', 'active'])
     const published = await world.database.query
