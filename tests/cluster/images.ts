@@ -60,3 +60,12 @@ export function loadCaracal(): void {
   })
   load(image, [image, `${IMAGE}:next`])
 }
+
+/** The Postgres of the dev overlay, which elsewhere comes from a registry. */
+export function loadPostgres(): void {
+  const name = 'localhost/postgres:1'
+  if (present(name)) return
+  build(join(repository, 'tests/cluster/base-images.sh'), [])
+  build('buildah', ['build', '-q', '--tag', name, join(repository, 'tests/cluster/postgres-image')])
+  load(name, [name])
+}

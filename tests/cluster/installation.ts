@@ -71,6 +71,7 @@ export type Pod = {
   readonly name: string
   readonly component: string
   readonly ready: boolean
+  readonly ending: boolean
   readonly ip: string
   readonly image: string
 }
@@ -81,13 +82,14 @@ export function pods(): readonly Pod[] {
     name: metadata.name,
     component: metadata.labels['app.kubernetes.io/component'] ?? '',
     ready: status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false,
+    ending: metadata.deletionTimestamp !== undefined,
     ip: status.podIP ?? '',
     image: spec.containers[0]?.image ?? '',
   }))
 }
 
 type PodObject = {
-  readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>> }
+  readonly metadata: { readonly name: string; readonly deletionTimestamp?: string; readonly labels: Readonly<Record<string, string>> }
   readonly status: { readonly podIP?: string; readonly conditions?: readonly { readonly type: string; readonly status: string }[] }
   readonly spec: { readonly containers: readonly { readonly image: string }[] }
 }

@@ -172,6 +172,11 @@ spec:
           readOnly: true
         - name: tmp
           mountPath: /tmp
+        {{- if $root.Values.global.caBundle.secretName }}
+        - name: ca
+          mountPath: /etc/caracal/ca
+          readOnly: true
+        {{- end }}
     {{- end }}
     {{- with $own.initContainers }}
     {{- tpl (toYaml .) $root | nindent 4 }}
