@@ -110,7 +110,8 @@ describe('caracal serve: five processes on Postgres and Redis', () => {
   }, 30_000)
 
   test.each(NAMES)('%s answers its probes, its version and its metrics', async (role) => {
-    for (const path of ['/livez', '/health', '/ready', '/version']) expect((await fetch(url(role) + path)).status, path).toBe(200)
+    for (const path of ['/livez', '/health', '/version']) expect((await fetch(url(role) + path)).status, path).toBe(200)
+    await ready(role) // on a machine that is busy enough a heartbeat comes late, and a replica says so
     const metrics = await fetch(`http://127.0.0.1:${9464 + NAMES.indexOf(role) + offset}/metrics`)
     expect(await metrics.text()).toContain('caracal_')
   })
