@@ -137,11 +137,7 @@ function unmount(): void {
 function removeCgroups(): void {
   const remove = (folder: string): void => {
     for (const entry of readdirSync(folder, { withFileTypes: true })) if (entry.isDirectory()) remove(join(folder, entry.name))
-    try {
-      rmdirSync(folder)
-    } catch {
-      // in use by somebody else's kubelet
-    }
+    removeEmpty(folder)
   }
   for (const controller of ['.', ...readdirSync('/sys/fs/cgroup')]) {
     const folder = join('/sys/fs/cgroup', controller, 'kubepods')
@@ -151,14 +147,43 @@ function removeCgroups(): void {
 
 /** What programs write to fixed places whatever they are told. */
 function removeStrays(): void {
+  // What plugins returned for the pods that were running; the loopback's files bear only the pod's id.
   const results = '/var/lib/cni/results'
-  if (existsSync(results)) {
-    for (const file of readdirSync(results)) if (file.startsWith(POD_NETWORK)) rmSync(join(results, file))
-  }
+  const files = existsSync(results) ? readdirSync(results) : []
+  const ids = files
+    .filter((file) => file.startsWith(`${POD_NETWORK}-`))
+    .map((file) => file.slice(POD_NETWORK.length + 1).split('-')[0] ?? '')
+  for (const file of files) if (ids.some((id) => file.includes(id))) rmSync(join(results, file))
   const links = '/var/log/containers'
   if (existsSync(links)) {
     for (const file of readdirSync(links)) {
       if (readlinkSync(join(links, file)).startsWith(place.folder)) rmSync(join(links, file))
     }
+  }
+  const states = '/run/containerd/runc/k8s.io'
+  for (const id of existsSync(states) ? readdirSync(states) : []) {
+    const state = join(states, id, 'state.json')
+    if (existsSync(state) && readFileSync(state, 'utf8').includes(`${place.folder}/`)) rmSync(join(states, id), { recursive: true })
+  }
+  // A socket that nobody listens on any more is what a process left that was killed.
+  const listening = readFileSync('/proc/net/unix', 'utf8')
+  for (const folder of ['/run/containerd/s', '/var/lib/kubelet/device-plugins']) {
+    for (const entry of existsSync(folder) ? readdirSync(folder, { withFileTypes: true }) : []) {
+      const path = join(folder, entry.name)
+      if (entry.isSocket() && !listening.includes(path)) rmSync(path)
+    }
+  }
+  // Folders that are made whoever asks go when nothing is in them.
+  rmSync('/var/lib/kubelet/device-plugins/kubelet_internal_checkpoint', { force: true })
+  for (const folder of ['/var/lib/kubelet/device-plugins', '/var/lib/kubelet', '/var/lib/cni/results', '/var/lib/cni', links])
+    removeEmpty(folder)
+  for (const folder of ['io.containerd.grpc.v1.cri', 'runc/k8s.io', 'runc', 's', '.']) removeEmpty(join('/run/containerd', folder))
+}
+
+function removeEmpty(folder: string): void {
+  try {
+    rmdirSync(folder)
+  } catch {
+    // not there, or in use by somebody else
   }
 }
