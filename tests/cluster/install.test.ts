@@ -53,7 +53,7 @@ describe.each(CASES)('%s with %s', (overlay, version) => {
   beforeAll(() => prepare(overlay))
   afterAll(() => remove())
 
-  test(`[0-15] [0-21] [0-10] the install command brings every pod to Ready within ${INSTALL_SECONDS} s`, (context) => {
+  test(`the install command brings every pod to Ready within ${INSTALL_SECONDS} s`, (context) => {
     const began = performance.now()
     helm(version, ...installCommand(overlay, ...WAIT))
     const seconds = (performance.now() - began) / 1000
@@ -102,7 +102,7 @@ describe.each(CASES)('%s with %s', (overlay, version) => {
     expect(said).not.toContain('FAIL')
   })
 
-  test('[0-23] [3-09] an upgrade to a new tag replaces every pod and keeps the claims', () => {
+  test('[0-23] an upgrade to a new tag replaces every pod and keeps the claims', () => {
     helm(version, ...installCommand(overlay, ...WAIT, '--set', 'global.tag=next', '--set', 'global.logLevel=warn'))
     expect(
       new Set(
@@ -124,7 +124,7 @@ describe.each(CASES)('%s with %s', (overlay, version) => {
     expect(claims()).toBe(claimsAtFirst)
   })
 
-  test('[0-28] uninstalling removes every workload and keeps the claims that hold evidence', async () => {
+  test('uninstalling removes every workload and keeps the claims that hold evidence', async () => {
     helm(version, 'uninstall', 'caracal', '-n', NAMESPACE, '--wait', '--timeout', '300s')
     await until('every pod has ended', 120, () => services(false).length === 0)
     expect(claims().match(/^replay-/gm)).toEqual(claimsAtFirst.match(/^replay-/gm))

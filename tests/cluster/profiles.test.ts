@@ -41,7 +41,7 @@ describe.each(['newest', 'oldest'] as const)('the %s Kubernetes that the chart s
     else kubectl('', 'delete', 'namespace', SPACE, '--wait', '--timeout=120s')
   })
 
-  test.each(Object.keys(PROFILES))('[1-01] [2-07] takes %s by server-side apply, and a second time without a change', (name) => {
+  test.each(Object.keys(PROFILES))('takes %s by server-side apply, and a second time without a change', (name) => {
     // A pod is refused by the quota, and that of `helm test` is made by Helm itself; it stands in the install suite.
     const objects = render(name)
       .split(/^---$/m)
