@@ -50,7 +50,7 @@ describe.each(Object.entries(PROFILES))('%s', (name, asked) => {
 })
 
 test('[0-20] production renders as held, to the letter', async () => {
-  await expect(await renderedText(PRODUCTION)).toMatchFileSnapshot(golden('production.yaml'))
+  await expect(await renderedText(PRODUCTION)).toMatchFileSnapshot(golden('production.full.txt'))
 })
 
 function refusals(stderr: string): readonly string[] {
