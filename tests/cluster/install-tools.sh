@@ -14,18 +14,4 @@ for program in "${!package[@]}"; do
   [ -e "$program" ] || command -v "$program" >/dev/null || missing+=("${package[$program]}")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
-
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  echo "installing ${missing[*]}" >&2
-  policy=/usr/sbin/policy-rc.d
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod +x "$policy"
-    trap 'rm -f "$policy"' EXIT
-  fi
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-else
-  echo "missing for the cluster: ${missing[*]} (Debian package names)" >&2
-  exit 1
-fi
+"$(dirname "${BASH_SOURCE[0]}")/../harness/install-packages.sh" "the cluster" "Debian package names" "${missing[@]}"

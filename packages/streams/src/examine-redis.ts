@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { UnixMillis } from '@caracal/core'
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
+import { withRedis } from './redis-connection.ts'
 
 /** What a Redis says of itself and of who asks. */
 export type RedisFacts = {
@@ -17,8 +18,6 @@ export type RedisFacts = {
   /** Its clock. */
   readonly at: UnixMillis
 }
-
-const LIMIT_MS = 5_000
 
 /** Logs in with the URL, asks, tries a stream of its own and removes it. Throws what the driver throws. */
 export async function examineRedis(url: string): Promise<RedisFacts> {
@@ -62,28 +61,5 @@ async function letsAnyoneIn(url: string): Promise<boolean> {
     return await withRedis(anonymous.href, async (redis) => (await redis.ping()) === 'PONG')
   } catch {
     return false
-  }
-}
-
-async function withRedis<T>(url: string, work: (redis: Redis) => Promise<T>): Promise<T> {
-  const redis = new Redis(url, {
-    lazyConnect: true,
-    connectTimeout: LIMIT_MS,
-    commandTimeout: LIMIT_MS,
-    maxRetriesPerRequest: 0,
-    retryStrategy: () => null,
-    enableReadyCheck: false,
-  })
-  let refused: Error | undefined
-  redis.on('error', (error) => {
-    refused = error
-  })
-  try {
-    await redis.connect()
-    return await work(redis)
-  } catch (error) {
-    throw refused ?? error
-  } finally {
-    redis.disconnect()
   }
 }

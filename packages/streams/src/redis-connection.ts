@@ -26,6 +26,18 @@ export function sameRedis(one: string, other: string): boolean {
 
 /** Rejects with the server's own words when nobody is let in with this URL. */
 export async function canLogIn(url: string): Promise<void> {
+  await withRedis(url, async (redis, refused) => {
+    await redis.ping()
+    const refusal = refused()
+    if (refusal !== undefined) throw refusal
+  })
+}
+
+/**
+ * Works with a connection of its own that is tried once and closed afterwards. Rejects with what the server said on the connection, if
+ * it said something, else with what went wrong. `refused`: what it said so far.
+ */
+export async function withRedis<T>(url: string, work: (redis: Redis, refused: () => Error | undefined) => Promise<T>): Promise<T> {
   const redis = new Redis(url, {
     lazyConnect: true,
     connectTimeout: COMMAND_LIMIT_MS,
@@ -40,13 +52,12 @@ export async function canLogIn(url: string): Promise<void> {
   })
   try {
     await redis.connect()
-    await redis.ping()
+    return await work(redis, () => refused)
   } catch (error) {
     throw refused ?? error
   } finally {
     redis.disconnect()
   }
-  if (refused !== undefined) throw refused
 }
 
 /** The login of the next connection that this one makes; the socket that is open stays. */

@@ -10,12 +10,10 @@ import {
 import { databaseError } from '../database-error.ts'
 import type { DatabaseLogin } from '../database-login.ts'
 import { faultClass } from './fault-class.ts'
-import { type Finding, fails, holds, warns } from './finding.ts'
+import { clockFinding, type Finding, fails, holds, warns } from './finding.ts'
 
 const LEAST_VERSION = 15
 export const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[?::1\]?)$/
-/** The clocks of machines that decide together may differ by less than this. Milliseconds. */
-export const MOST_SKEW_MS = 2_000
 /** What stands in the chart's values until somebody says where the database is. */
 const SENTINEL = 'postgres.default.svc.cluster.local'
 
@@ -106,16 +104,7 @@ function* judged(found: ServerFacts, login: DatabaseLogin, rules: DatabaseRules,
           facts,
         )
   }
-  const skewMs = Math.round(Date.now() - found.at)
-  yield Math.abs(skewMs) <= MOST_SKEW_MS
-    ? holds('database_clock', `this machine's clock and the server's differ by ${Math.abs(skewMs)} ms`, { skewMs })
-    : fails(
-        'database_clock',
-        'clock',
-        `this machine's clock differs from the server's by ${Math.abs(skewMs)} ms`,
-        'Synchronise the clocks (NTP).',
-        { skewMs },
-      )
+  yield clockFinding('database_clock', found.at)
 }
 
 async function examine({ url }: DatabaseLogin): Promise<(ServerFacts & { readonly maxConnections: number }) | { readonly error: unknown }> {

@@ -44,6 +44,19 @@ export const fails = (name: string, fault: FaultClass, message: string, fix?: st
 
 export const warns = (finding: Finding): Finding => ({ ...finding, ok: true, warning: true })
 
+/** The clocks of machines that decide together may differ by less than this. Milliseconds. */
+const MOST_SKEW_MS = 2_000
+
+/** How far the clock of a server, which read `at` a moment ago, is from this machine's. Unix milliseconds. */
+export function clockFinding(name: string, at: number): Finding {
+  const skewMs = Math.round(Date.now() - at)
+  return Math.abs(skewMs) <= MOST_SKEW_MS
+    ? holds(name, `this machine's clock and the server's differ by ${Math.abs(skewMs)} ms`, { skewMs })
+    : fails(name, 'clock', `this machine's clock differs from the server's by ${Math.abs(skewMs)} ms`, 'Synchronise the clocks (NTP).', {
+        skewMs,
+      })
+}
+
 /** The finding as one flat JSON object. */
 export function asRecord({ facts, ...finding }: Finding): Readonly<Record<string, unknown>> {
   return { ...finding, ...facts }

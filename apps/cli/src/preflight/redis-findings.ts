@@ -1,7 +1,6 @@
 import { examineRedis, type RedisFacts } from '@caracal/streams'
-import { MOST_SKEW_MS } from './database-findings.ts'
 import { faultClass } from './fault-class.ts'
-import { type Finding, fails, holds, warns } from './finding.ts'
+import { clockFinding, type Finding, fails, holds, warns } from './finding.ts'
 
 const LEAST_VERSION = 7
 /** What stands in the chart's values until somebody says where Redis is. */
@@ -84,14 +83,5 @@ export async function* redisFindings(url: string, passwordKey: string, dev: bool
           'Turn it on, or know that the provider keeps the data in another way.',
         ),
       )
-  const skewMs = Math.round(Date.now() - found.at)
-  yield Math.abs(skewMs) <= MOST_SKEW_MS
-    ? holds('redis_clock', `this machine's clock and the server's differ by ${Math.abs(skewMs)} ms`, { skewMs })
-    : fails(
-        'redis_clock',
-        'clock',
-        `this machine's clock differs from the server's by ${Math.abs(skewMs)} ms`,
-        'Synchronise the clocks (NTP).',
-        { skewMs },
-      )
+  yield clockFinding('redis_clock', found.at)
 }
