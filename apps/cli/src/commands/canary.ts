@@ -29,6 +29,8 @@ const ZONE = 'canary'
 const RESOURCE = 'https://canary.example/'
 /** A revocation must bite within this time, evidence must be in the ledger within the other. */
 const REVOCATION_MS = 2_000
+/** The Gateway must have learned of the resource, and every node of the Service in front of the canary's upstream. */
+const FIRST_CALL_MS = 20_000
 const EVIDENCE_MS = 10_000
 /** Of the token that reads the evidence; it is revoked at the end in any case. */
 const READER_LIFE_MS = 3_600_000
@@ -240,9 +242,8 @@ async function call(where: Context, mandate: MandateAnswer, method: 'GET' | 'DEL
   return { status: answer.statusCode, requestId: String(answer.headers['x-request-id'] ?? ''), code, text }
 }
 
-/** The Gateway learns of the changed resource in milliseconds, but not before it has answered the set-up: wait for it, not for a time. */
 async function governedCall({ where, upstream, apiKey }: Walk, mandate: MandateAnswer): Promise<{ value: string; detail: string }> {
-  const answer = await until(REVOCATION_MS, async () => {
+  const answer = await until(FIRST_CALL_MS, async () => {
     const found = await call(where, mandate, 'GET')
     return found.status === 200 ? found : { wait: `${found.status} ${found.code ?? found.text.slice(0, 100)}` }
   })
