@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { ROOT } from './markdown-files.ts'
 
 /** From the top of the house to its ground: a package imports only what stands further right. */
-const PACKAGES = ['sdk', 'enforcement', 'service', 'streams', 'postgres', 'ledger', 'core']
+const PACKAGES = ['sdk', 'enforcement-point', 'enforcement', 'service', 'streams', 'postgres', 'ledger', 'core']
 /** May import other apps: it starts them. */
 const STARTER = 'cli'
 /** What only tests import. */

@@ -1,8 +1,8 @@
 import { once } from 'node:events'
+import { egressCall } from '@caracal/enforcement-point'
 import { createEgressGuard, parseCidr, type Resolve } from '@caracal/service'
 import { Pool } from 'undici'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { egressCall } from './egress-call.ts'
 import { startUpstream, type TestServer } from './test-support/data-path.ts'
 
 const loopback = [parseCidr('127.0.0.0/8')].filter((cidr) => cidr !== null)

@@ -1,40 +1,42 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type Clock, type Reason, type Refusal, type RequestId, type Resource, type Result, refuse } from '@caracal/core'
-import { type CallDependencies, type CallFacts, type CallVerdict, decideCall, noLongerAllowed } from '@caracal/enforcement'
-import { type Logger, parseJsonBody, parseTraceparent } from '@caracal/service'
+import { type Reason, type Refusal, type RequestId, type Resource, type Result, refuse } from '@caracal/core'
+import { type CallFacts, type CallVerdict, decideCall, noLongerAllowed } from '@caracal/enforcement'
+import {
+  type CallRequest,
+  checkDeclaredLength,
+  checkForm,
+  decisionEvent,
+  type EnforcementPoint,
+  forward,
+  type Handle,
+  hasBody,
+  headersForUpstream,
+  type Injected,
+  injectCredential,
+  type Lease,
+  outcomeEvent,
+  presentedMandate,
+  refusedLater,
+  UploadBody,
+  UploadError,
+  type Upstream,
+  upstreamOf,
+} from '@caracal/enforcement-point'
+import { parseJsonBody, parseTraceparent } from '@caracal/service'
 import { EvidenceUnavailable, type EvidenceWriter } from '@caracal/streams'
-import { type CallRequest, decisionEvent, outcomeEvent, refusedLater } from './call-evidence.ts'
-import type { CallRates } from './call-rates.ts'
-import type { CredentialCache } from './credential-cache.ts'
-import { forward } from './forward.ts'
-import { headersForUpstream } from './header-hygiene.ts'
-import { type Handle, sendRefusal } from './http-server.ts'
-import { type Injected, injectCredential } from './inject-credential.ts'
-import type { LiveCalls } from './live-calls.ts'
-import type { GatewayMetrics } from './metrics.ts'
-import { presentedMandate } from './present-mandate.ts'
-import { checkDeclaredLength, checkForm } from './request-form.ts'
+import { sendRefusal } from './http-server.ts'
 import { parseRequestTarget } from './request-target.ts'
 import { pickResource, type RoutedRequest, routeRequest } from './route-request.ts'
 import { isPlainJson, queryOf, shownHeaders } from './shown-to-rules.ts'
-import { hasBody, UploadBody, UploadError } from './upload-body.ts'
-import { type Lease, type Upstream, type UpstreamPools, upstreamOf } from './upstream-pools.ts'
 
 export type GatewayDesk = {
-  readonly calls: CallDependencies
-  readonly evidence: EvidenceWriter
-  readonly credentials: CredentialCache
-  readonly pools: UpstreamPools
-  readonly live: LiveCalls
-  readonly metrics: GatewayMetrics
-  readonly logger: Logger
-  readonly clock: Clock
+  readonly point: Pick<
+    EnforcementPoint,
+    'calls' | 'evidence' | 'credentials' | 'pools' | 'live' | 'measured' | 'logger' | 'clock' | 'rates' | 'sourceOf'
+  >
   /** Lower case; null when host routing is off. */
   readonly baseDomain: string | null
   readonly maxRequestBytes: number
-  readonly rates: CallRates
-  /** Address that a request comes from, behind configured proxies. */
-  readonly sourceOf: (request: IncomingMessage) => string
   /** Evidence of what is refused before a mandate is proven. */
   readonly noteEarly: (request: IncomingMessage, reason: Reason) => void
   /** Answers requests that name no resource: probes, version, 404. */
@@ -58,7 +60,7 @@ export function governCalls(desk: GatewayDesk): Handle {
     const routed = route(request, desk.baseDomain)
     if (routed.ok && routed.value === null) return desk.ownRoutes(request, response, requestId)
     const refuseWith = (refusal: Refusal) => {
-      desk.metrics.requests.inc({ outcome: 'deny', reason: refusal.reason })
+      desk.point.measured.requests.inc({ outcome: 'deny', reason: refusal.reason })
       desk.noteEarly(request, refusal.reason)
       answerRefusal(response, refusal, requestId, 'deny')
     }
@@ -69,8 +71,8 @@ export function governCalls(desk: GatewayDesk): Handle {
     if (!declared.ok) return refuseWith(declared)
     const token = presentedMandate(request.rawHeaders)
     if (!token.ok) return refuseWith(token)
-    const source = desk.sourceOf(request)
-    const wait = desk.rates.beforeProof(source, token.value)
+    const source = desk.point.sourceOf(request)
+    const wait = desk.point.rates.beforeProof(source, token.value)
     if (wait > 0) return refuseWith(refuse('rate_limited', undefined, { retry_after: Math.ceil(wait) }))
     await new Call(desk, { source, request, response, requestId, began, target: routed.value as RoutedRequest }).run(token.value)
   }
@@ -129,7 +131,7 @@ class Call {
     if (!prepared.ok) return this.#takeBack(verdict, prepared)
     const { lease } = prepared.value
     try {
-      await this.#desk.evidence.record(this.#event(decisionEvent(verdict, this.#shown())))
+      await this.#desk.point.evidence.record(this.#event(decisionEvent(verdict, this.#shown())))
     } catch (error) {
       lease.release()
       if (!(error instanceof EvidenceUnavailable)) throw error
@@ -164,7 +166,7 @@ class Call {
           body: (resource) => this.#readBody(resource),
           peer: source,
         },
-        this.#desk.calls,
+        this.#desk.point.calls,
       )
     } catch (error) {
       if (error instanceof UploadError) return refuse(error.reason)
@@ -200,7 +202,7 @@ class Call {
     if (!upstream.ok) return upstream
     const injected = await this.#inject(facts, upstream.value)
     if (!injected.ok) return injected
-    const lease = this.#desk.pools.lease(upstream.value)
+    const lease = this.#desk.point.pools.lease(upstream.value)
     if (!lease.ok) return lease
     return { ok: true, value: { upstream: upstream.value, lease: lease.value, injected: injected.value } }
   }
@@ -221,18 +223,18 @@ class Call {
       query: target.query,
       headers: headersForUpstream(request.rawHeaders),
     }
-    if (resource.provider === null) return injectCredential(outgoing, null, null, this.#desk.clock())
+    if (resource.provider === null) return injectCredential(outgoing, null, null, this.#desk.point.clock())
     const provider = zone.providers.get(resource.provider)
     // A provider that is gone is no permission to go without one (P-077).
     if (provider === undefined) return refuse('credential_unavailable')
-    const credential = await this.#desk.credentials.get(provider, resource, upstream.host)
+    const credential = await this.#desk.point.credentials.get(provider, resource, upstream.host)
     if (!credential.ok) return credential
-    return injectCredential(outgoing, provider, credential.value.secret, this.#desk.clock())
+    return injectCredential(outgoing, provider, credential.value.secret, this.#desk.point.clock())
   }
 
   /** What was revoked, went stale or is not allowed any more since credential and evidence were awaited. */
   #stillStands(facts: CallFacts): Result<null> {
-    const { view } = this.#desk.calls
+    const { view } = this.#desk.point.calls
     if (view.unfit() !== null) return refuse('revocation_view_stale')
     if (view.isRevoked(this.#cutBy(facts)) !== null) return refuse('token_revoked')
     const why = this.#unallowed(facts)
@@ -240,7 +242,7 @@ class Call {
   }
 
   #unallowed(facts: CallFacts): Reason | null {
-    return noLongerAllowed(facts, this.#body === null ? null : this.#bodyForRules, this.#desk.calls)
+    return noLongerAllowed(facts, this.#body === null ? null : this.#bodyForRules, this.#desk.point.calls)
   }
 
   #cutBy({ cutBy, resource }: CallFacts): readonly string[] {
@@ -252,8 +254,8 @@ class Call {
     const { facts, expiresAt } = verdict
     const { resource } = facts
     const path = `${upstream.base}${target.below.raw}${injected.query}`
-    this.#desk.metrics.allowed.inc()
-    this.#desk.metrics.overheadSeconds.observe((performance.now() - began) / 1000)
+    this.#desk.point.measured.allowed.inc()
+    this.#desk.point.measured.overheadSeconds.observe((performance.now() - began) / 1000)
     const exchange = forward({
       request,
       response,
@@ -272,14 +274,14 @@ class Call {
       timeouts: resource.timeouts,
       added: ['X-Request-Id', requestId, 'X-Caracal-Decision', 'allow'],
       refuse: (refusal, wentOut) => {
-        this.#desk.metrics.requests.inc({ outcome: 'error', reason: refusal.reason })
+        this.#desk.point.measured.requests.inc({ outcome: 'error', reason: refusal.reason })
         const answer = () => sendRefusal(response, refusal, requestId, { 'x-caracal-decision': 'allow' })
         if (wentOut) return answer()
         // It never left: a single-use mandate is given back before the client hears of it, so that a retry finds it unused (P-066).
         verdict.release().then(answer, answer)
       },
     })
-    const remove = this.#desk.live.add({
+    const remove = this.#desk.point.live.add({
       ids: this.#cutBy(facts),
       zone: facts.zone.snapshot.id,
       endsAt: expiresAt * 1000,
@@ -294,9 +296,9 @@ class Call {
 
   /** Evidence of what has no effect, or has had it: it is not waited for, and its failure is said aloud. */
   #note(event: Parameters<EvidenceWriter['record']>[0]): void {
-    this.#desk.evidence
+    this.#desk.point.evidence
       .record(event, 'soon')
-      .catch((error: unknown) => this.#desk.logger.error({ err: error, type: event.type }, 'evidence could not be recorded'))
+      .catch((error: unknown) => this.#desk.point.logger.error({ err: error, type: event.type }, 'evidence could not be recorded'))
   }
 
   async #refuseDecided(verdict: Exclude<CallVerdict, { decision: 'allow' }>): Promise<void> {
@@ -304,8 +306,8 @@ class Call {
     if (event === null) this.#desk.noteEarly(this.#in.request, verdict.refusal.reason)
     else this.#note(event)
     const { approval, refusal, decision, at } = verdict
-    if (at === 'verifyMandate' && refusal.reason !== 'keys_unavailable') this.#desk.rates.unproven(this.#in.source)
-    this.#desk.metrics.requests.inc({ outcome: decision, reason: refusal.reason })
+    if (at === 'verifyMandate' && refusal.reason !== 'keys_unavailable') this.#desk.point.rates.unproven(this.#in.source)
+    this.#desk.point.measured.requests.inc({ outcome: decision, reason: refusal.reason })
     const told = approval === undefined ? refusal : { ...refusal, data: { ...refusal.data, approval: { tier: approval.tier } } }
     this.#end(told, decision)
   }
@@ -318,7 +320,7 @@ class Call {
   }
 
   #refuse(refusal: Refusal): void {
-    this.#desk.metrics.requests.inc({ outcome: 'error', reason: refusal.reason })
+    this.#desk.point.measured.requests.inc({ outcome: 'error', reason: refusal.reason })
     this.#end(refusal, 'deny')
   }
 

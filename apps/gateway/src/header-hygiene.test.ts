@@ -1,5 +1,5 @@
+import { headersForClient, headersForUpstream, isReservedForInjection, trailersForClient } from '@caracal/enforcement-point'
 import { afterEach, describe, expect, it } from 'vitest'
-import { headersForClient, headersForUpstream, isReservedForInjection, trailersForClient } from './header-hygiene.ts'
 import { type DataPath, rawCall, resourceFor, startDataPath, startRawUpstream } from './test-support/data-path.ts'
 
 const REMOVED_UPWARDS = [

@@ -2,10 +2,10 @@ import { once } from 'node:events'
 import type { Server } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { refuse } from '@caracal/core'
+import { UploadBody } from '@caracal/enforcement-point'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createGatewayServer, type GatewayServerOptions, sendRefusal } from './http-server.ts'
 import { rawCall } from './test-support/data-path.ts'
-import { UploadBody } from './upload-body.ts'
 
 const servers: Server[] = []
 afterEach(() => {

@@ -1,144 +1,20 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
-import type { Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
-import { newId, REASONS, type Refusal, type RequestId, refuse } from '@caracal/core'
-import { mayAnswer, problem, type WireRefusal } from '@caracal/service'
-import { lingerThenClose } from './linger.ts'
-import { FORWARDED_METHODS } from './request-form.ts'
+import type { Server, ServerResponse } from 'node:http'
+import type { Refusal, RequestId } from '@caracal/core'
+import { answerRefusal, type CallServerOptions, createCallServer } from '@caracal/enforcement-point'
 
-export type Handle = (request: IncomingMessage, response: ServerResponse, requestId: RequestId) => Promise<void>
+export type GatewayServerOptions = Omit<CallServerOptions, 'service'>
 
-export type GatewayServerOptions = {
-  readonly handle: Handle
-  /** A bug or broken infrastructure below `handle`; the client got `internal_error`. */
-  readonly onError: (error: unknown, requestId: RequestId) => void
-  /** Open connections at most; 10 000. Further ones are dropped before they cost anything. */
-  readonly maxConnections?: number
-  /** Until the headers are complete. Milliseconds; 5 000. */
-  readonly headersTimeoutMs?: number
-}
-
-/** Headers of a request, names and values. Bytes. */
-export const MAX_HEADER_BYTES = 16 * 1024
-
-/**
- * The listener of the data path (P-067): headers of at most 16 KiB within 5 s, strict parsing, every refusal as problem+json with
- * `X-Caracal-Source` and `X-Request-Id`. How long a body may take is not decided here: uploads stream, and their idle time is watched.
- */
+/** The listener of the data path, in the Gateway's name. */
 export function createGatewayServer(options: GatewayServerOptions): Server {
-  const headersTimeoutMs = options.headersTimeoutMs ?? 5_000
-  const serve = (request: IncomingMessage, response: ServerResponse): void => {
-    const requestId = newId('request')
-    options.handle(request, response, requestId).catch((error: unknown) => {
-      options.onError(error, requestId)
-      sendRefusal(response, refuse('internal_error'), requestId)
-    })
-  }
-  const server = createServer(
-    {
-      maxHeaderSize: MAX_HEADER_BYTES,
-      insecureHTTPParser: false,
-      // Checked with our own refusal.
-      requireHostHeader: false,
-      headersTimeout: headersTimeoutMs,
-      requestTimeout: 0,
-      connectionsCheckingInterval: Math.min(1_000, headersTimeoutMs),
-      keepAliveTimeout: 60_000,
-      highWaterMark: 64 * 1024,
-    },
-    serve,
-  )
-  // More would be dropped silently; the size limit is the limit.
-  server.maxHeadersCount = 0
-  server.maxConnections = options.maxConnections ?? 10_000
-  // The body of such a request is asked for only when it may be sent on.
-  server.on('checkContinue', serve)
-  server.on('checkExpectation', (_request, response: ServerResponse) => {
-    sendRefusal(response, refuse('invalid_request', 'Expect is only accepted as 100-continue'), newId('request'))
-  })
-  server.on('connect', (_request: IncomingMessage, socket: Duplex) => writeRefusal(socket, refuse('method_not_allowed')))
-  server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => onClientError(error, socket))
-  return server
+  return createCallServer({ ...options, service: 'gateway' })
 }
 
-/**
- * Answers in our own name. `more`: headers of this answer, e.g. `x-caracal-decision`. When an answer has
- * begun already, the connection is dropped.
- */
+/** Answers in the Gateway's own name. `more`: headers of this answer, e.g. `x-caracal-decision`. */
 export function sendRefusal(
   response: ServerResponse,
   refusal: Refusal,
   requestId: RequestId,
   more: Readonly<Record<string, string>> = {},
 ): void {
-  const { req } = response
-  if (response.headersSent || response.destroyed) {
-    response.destroy()
-    return
-  }
-  const wire = gatewayProblem(refusal, requestId)
-  response.writeHead(wire.status, {
-    ...wire.headers,
-    'content-length': String(Buffer.byteLength(wire.body)),
-    'x-request-id': requestId,
-    ...allowHeader(refusal),
-    ...more,
-  })
-  response.end(req.method === 'HEAD' ? undefined : wire.body)
-  lingerThenClose(response)
-}
-
-/** The parser gave up: there is no request to answer, but there is somebody to tell. */
-function onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy()
-    return
-  }
-  // An earlier call of this connection that has no answer yet would take this one for its own.
-  if (!mayAnswer(socket)) {
-    socket.destroy()
-    return
-  }
-  switch (error.code) {
-    case 'HPE_HEADER_OVERFLOW':
-      writeRefusal(socket, refuse('headers_too_large', `at most ${MAX_HEADER_BYTES} bytes`))
-      break
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      writeRefusal(socket, refuse('request_timeout'))
-      break
-    default:
-      writeRefusal(socket, refuse('invalid_request', 'the request is not HTTP/1.1'))
-  }
-}
-
-/** A whole refusal on a bare connection, which ends with it. */
-function writeRefusal(socket: Duplex, refusal: Refusal): void {
-  const requestId = newId('request')
-  const wire = gatewayProblem(refusal, requestId)
-  const headers = {
-    ...wire.headers,
-    'content-length': String(Buffer.byteLength(wire.body)),
-    'x-request-id': requestId,
-    ...allowHeader(refusal),
-    connection: 'close',
-    date: new Date().toUTCString(),
-  }
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  socket.on('error', () => {})
-  socket.end(`HTTP/1.1 ${wire.status} ${STATUS_CODES[wire.status] ?? ''}\r\n${lines.join('')}\r\n${wire.body}`, () => closeSoon(socket))
-}
-
-function closeSoon(socket: Duplex & Partial<Pick<Socket, 'destroySoon'>>): void {
-  if (socket.destroySoon === undefined) socket.destroy()
-  else socket.destroySoon()
-}
-
-function allowHeader(refusal: Refusal): Record<string, string> {
-  return refusal.reason === 'method_not_allowed' ? { allow: FORWARDED_METHODS } : {}
-}
-
-/** Clients of other people's protocols (npm, OAuth) show the member `error` and nothing else: it says code and words once more. */
-function gatewayProblem(refusal: Refusal, requestId: RequestId): WireRefusal {
-  const error = `${refusal.reason}: ${refusal.detail ?? REASONS[refusal.reason].title}`
-  return problem({ ...refusal, data: { ...refusal.data, error } }, { service: 'gateway', requestId })
+  answerRefusal(response, refusal, { service: 'gateway', requestId }, more)
 }

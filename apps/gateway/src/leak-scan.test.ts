@@ -1,8 +1,8 @@
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
+import { LeakScan, SCANNED_BYTES } from '@caracal/enforcement-point'
 import fc from 'fast-check'
 import { request } from 'undici'
 import { afterEach, describe, expect, it } from 'vitest'
-import { LeakScan, SCANNED_BYTES } from './leak-scan.ts'
 import { providerFor, refusalOf, resourceFor, startDataPath, startUpstream } from './test-support/data-path.ts'
 
 const SECRET = 'abacababacabad-secret'

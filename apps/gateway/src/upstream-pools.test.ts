@@ -1,10 +1,9 @@
 import { newId } from '@caracal/core'
+import { CircuitBreaker, UpstreamPools, upstreamOf } from '@caracal/enforcement-point'
 import { createEgressGuard } from '@caracal/service'
 import { request } from 'undici'
 import { afterEach, describe, expect, it } from 'vitest'
-import { CircuitBreaker } from './circuit-breaker.ts'
 import { resourceFor, startDataPath, startUpstream } from './test-support/data-path.ts'
-import { UpstreamPools, upstreamOf } from './upstream-pools.ts'
 
 describe('CircuitBreaker', () => {
   function broken(to: 'connect' | 'answer') {

@@ -1,16 +1,23 @@
 import { createServer, type RequestListener } from 'node:http'
 import { type AddressInfo, connect, createServer as createNetServer, type Server as NetServer, type Socket } from 'node:net'
 import { newId, type Provider, REASONS, RESOURCE_DEFAULTS, type Reason, type Refusal, type Resource } from '@caracal/core'
+import {
+  checkDeclaredLength,
+  checkForm,
+  forward,
+  hasBody,
+  headersForUpstream,
+  injectCredential,
+  type Outcome,
+  type RunningExchange,
+  UploadBody,
+  UpstreamPools,
+  upstreamOf,
+} from '@caracal/enforcement-point'
 import { createEgressGuard } from '@caracal/service'
-import { forward, type Outcome, type RunningExchange } from '../forward.ts'
-import { headersForUpstream } from '../header-hygiene.ts'
 import { createGatewayServer, sendRefusal } from '../http-server.ts'
-import { injectCredential } from '../inject-credential.ts'
-import { checkDeclaredLength, checkForm } from '../request-form.ts'
 import { parseRequestTarget } from '../request-target.ts'
 import { pickResource, routeRequest } from '../route-request.ts'
-import { hasBody, UploadBody } from '../upload-body.ts'
-import { UpstreamPools, upstreamOf } from '../upstream-pools.ts'
 
 export type DataPath = {
   readonly port: number

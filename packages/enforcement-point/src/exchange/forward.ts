@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { REASONS, type Reason, type Refusal, type Resource, refuse } from '@caracal/core'
 import type { Dispatcher } from 'undici'
+import type { ResponsePlace } from '../headers/header-hygiene.ts'
+import { upstreamFault } from '../upstream/upstream-error.ts'
+import type { Lease } from '../upstream/upstream-pools.ts'
 import { ClientResponse } from './client-response.ts'
-import type { ResponsePlace } from './header-hygiene.ts'
 import { type UploadBody, UploadError } from './upload-body.ts'
-import { upstreamFault } from './upstream-error.ts'
-import type { Lease } from './upstream-pools.ts'
 
 export type ForwardInput = {
   readonly request: IncomingMessage

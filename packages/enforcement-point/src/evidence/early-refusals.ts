@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { isId, type Reason, type ZoneId } from '@caracal/core'
 import { parseJws } from '@caracal/enforcement'
 import type { RefusalAggregator } from '@caracal/streams'
-import { presentedMandate } from './present-mandate.ts'
+import { presentedMandate } from '../credential/present-mandate.ts'
 
 /**
  * Notes a refusal of a request whose mandate is not proven, or that was refused before anybody looked at it: malformed paths, bad

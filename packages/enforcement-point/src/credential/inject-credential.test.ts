@@ -1,7 +1,6 @@
-import type { Provider, ProviderMethod } from '@caracal/core'
+import { newId, type Provider, type ProviderMethod } from '@caracal/core'
 import { describe, expect, it } from 'vitest'
 import { injectCredential, type UpstreamRequest } from './inject-credential.ts'
-import { providerFor } from './test-support/data-path.ts'
 
 const request: UpstreamRequest = {
   protocol: 'https:',
@@ -10,6 +9,17 @@ const request: UpstreamRequest = {
   query: '?a=1&key=client&b=%zz',
   headers: ['Accept', '*/*', 'X-Key', 'client', 'x_key', 'client'],
 }
+const providerFor = (method: ProviderMethod, hosts: string[]): Provider => ({
+  ...method,
+  id: newId('provider'),
+  zone: newId('zone'),
+  name: 'key',
+  hosts,
+  expiresAt: null,
+  version: 1,
+  createdAt: 0,
+  updatedAt: 0,
+})
 const SECRET = 'canary-secret-0123456789'
 const inject = (method: ProviderMethod, more: Partial<Provider> = {}, secret: string | null = SECRET, to = request) =>
   injectCredential(to, { ...providerFor(method, ['api.example']), ...more } as Provider, secret, 1_000)

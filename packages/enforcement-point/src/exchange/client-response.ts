@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Reason, Resource } from '@caracal/core'
+import { announcedTrailers, headersForClient, type RawHeaders, type ResponsePlace, trailersForClient } from '../headers/header-hygiene.ts'
 import { EncodedScan } from './encoded-scan.ts'
-import { announcedTrailers, headersForClient, type RawHeaders, type ResponsePlace, trailersForClient } from './header-hygiene.ts'
 import { LeakScan, SCANNED_BYTES } from './leak-scan.ts'
 import { lingerThenClose } from './linger.ts'
 

@@ -1,6 +1,6 @@
 import { type Reason, type Refusal, refuse } from '@caracal/core'
 import { EgressError } from '@caracal/service'
-import { UploadError } from './upload-body.ts'
+import { UploadError } from '../exchange/upload-body.ts'
 
 /** What became of a call that got no proper answer, and whether it says something about the upstream's health. */
 export type UpstreamFault = {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { RequestId, ZoneId } from '@caracal/core'
 import type { CallFacts, CallVerdict } from '@caracal/enforcement'
 import type { EventDraft } from '@caracal/streams'
-import type { Outcome } from './forward.ts'
+import type { Outcome } from '../exchange/forward.ts'
 
 /** What the request itself adds to its evidence. */
 export type CallRequest = {

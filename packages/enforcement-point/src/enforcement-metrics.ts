@@ -1,7 +1,7 @@
 import type { Metrics } from '@caracal/service'
 
-/** Every family that only the Gateway has. */
-export function gatewayMetrics(
+/** The families that every enforcement point has, under the names of the first one. */
+export function enforcementMetrics(
   metrics: Metrics,
   now: {
     readonly zones: () => number
@@ -38,4 +38,4 @@ export function gatewayMetrics(
   } as const
 }
 
-export type GatewayMetrics = ReturnType<typeof gatewayMetrics>
+export type EnforcementMetrics = ReturnType<typeof enforcementMetrics>

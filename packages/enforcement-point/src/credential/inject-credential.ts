@@ -1,5 +1,5 @@
 import { ok, type Provider, type Result, refuse, type UnixMillis } from '@caracal/core'
-import { isReservedForInjection, replaceHeader } from './header-hygiene.ts'
+import { isReservedForInjection, replaceHeader } from '../headers/header-hygiene.ts'
 
 /** What is about to go upstream, before its credential. */
 export type UpstreamRequest = {

@@ -1,0 +1,67 @@
+import { loadSettings, type Mode, parseTrustedProxy, serviceSettings, setting, streamsSettings, type Values } from '@caracal/service'
+
+/** What every enforcement point takes; spread it into the role's own. `port` is the role's default. */
+export function enforcementSettings(port: number) {
+  return {
+    ...serviceSettings(port),
+    STS_URL: setting.url({ meaning: 'Where the STS is: configuration, revocations and credentials come from it.' }),
+    ...streamsSettings,
+    DATABASE_URL: setting.url({
+      meaning: 'Where Postgres is, with STREAMS_DRIVER=postgres only: for the streams and nothing else.',
+      schemes: ['postgres', 'postgresql'],
+      credentials: true,
+      secret: true,
+      optional: true,
+    }),
+    ...loadSettings,
+    GATEWAY_STS_HMAC_KEY: setting.key({ meaning: 'Signs calls to the STS and encrypts the secrets in them.' }),
+    UPSTREAM_HOST_ALLOWLIST: setting.list({
+      meaning: 'Hosts that may be called at all, `.example.com` for everything below; empty = those of registered resources.',
+      default: [],
+    }),
+    APPLICATION_RATE: setting.integer({
+      meaning: 'Calls per second of one application at this replica, with a burst of as many; more are refused with 429. 0 = no limit.',
+      min: 0,
+      max: 1_000_000,
+      default: 1_000,
+    }),
+    UNPROVEN_RATE: setting.integer({
+      meaning:
+        'Calls per second from one source whose mandate does not hold, with a burst of as many; more are refused with 429 before any signature is checked. 0 = no limit.',
+      min: 0,
+      max: 1_000_000,
+      default: 1_000,
+    }),
+    SPOOL_DIR: setting.string({ meaning: 'Directory of the evidence spool.', default: './spool' }),
+    SPOOL_MAX_BYTES: setting.integer({
+      meaning: 'Bytes of evidence that may wait for the ledger; at that many no call is forwarded.',
+      min: 65_536,
+      default: 1024 * 1024 * 1024,
+    }),
+    EVIDENCE: setting.oneOf(['write-ahead', 'async'], {
+      meaning: 'What an effect waits for: fsync in the spool, or nothing (dev only).',
+      default: 'write-ahead',
+    }),
+    REVOCATION_MAX_AGE: setting.duration({
+      meaning: 'Older proof of freshness than this and every call is refused.',
+      min: 2_000,
+      max: 60_000,
+      default: 5_000,
+    }),
+  }
+}
+
+export type EnforcementConfiguration = Values<ReturnType<typeof enforcementSettings>>
+
+/** What no single value shows: rules between the settings of an enforcement point. */
+export function enforcementProblems(values: {
+  readonly CARACAL_MODE: Mode
+  readonly TRUSTED_PROXIES: readonly string[]
+  readonly EVIDENCE: string
+}): { name: string; rule: string }[] {
+  const problems: { name: string; rule: string }[] = []
+  if (values.TRUSTED_PROXIES.some((text) => parseTrustedProxy(text) === null))
+    problems.push({ name: 'TRUSTED_PROXIES', rule: 'must be addresses or CIDRs' })
+  if (values.CARACAL_MODE !== 'dev' && values.EVIDENCE === 'async') problems.push({ name: 'EVIDENCE', rule: 'may be async in dev only' })
+  return problems
+}

@@ -1,0 +1,28 @@
+export { type CallRates, callRates } from './call-rates.ts'
+export { CredentialCache, type UpstreamCredential } from './credential/credential-cache.ts'
+export { type Injected, injectCredential, type UpstreamRequest } from './credential/inject-credential.ts'
+export { presentedMandate } from './credential/present-mandate.ts'
+export { type EnforcementMetrics, enforcementMetrics } from './enforcement-metrics.ts'
+export { type EnforcementConfiguration, enforcementProblems, enforcementSettings } from './enforcement-settings.ts'
+export { type CallRequest, decisionEvent, outcomeEvent, refusedLater } from './evidence/call-evidence.ts'
+export { noteEarlyRefusals } from './evidence/early-refusals.ts'
+export { type ForwardInput, forward, type Outcome, type RunningExchange } from './exchange/forward.ts'
+export { LeakScan, SCANNED_BYTES } from './exchange/leak-scan.ts'
+export { hasBody, UploadBody, UploadError, type UploadFault } from './exchange/upload-body.ts'
+export {
+  headersForClient,
+  headersForUpstream,
+  isReservedForInjection,
+  type RawHeaders,
+  type ResponsePlace,
+  trailersForClient,
+} from './headers/header-hygiene.ts'
+export { answerRefusal, type CallServerOptions, createCallServer, type Handle, MAX_HEADER_BYTES } from './listener/call-server.ts'
+export { checkDeclaredLength, checkForm, FORWARDED_METHODS } from './listener/request-form.ts'
+export { type LiveCall, LiveCalls } from './live-calls.ts'
+export { type EnforcementPoint, type EnforcementRole, type EnforcementShared, openEnforcementPoint } from './open-enforcement-point.ts'
+export { runEnforcementPoint } from './run-enforcement-point.ts'
+export { CircuitBreaker } from './upstream/circuit-breaker.ts'
+export { type EgressAnswer, type EgressCall, egressCall } from './upstream/egress-call.ts'
+export { upstreamFault } from './upstream/upstream-error.ts'
+export { type Lease, type Upstream, UpstreamPools, upstreamOf } from './upstream/upstream-pools.ts'
