@@ -38,7 +38,7 @@ test-chart: install ## The Helm chart: lint, renders, refusals, policies, schema
 
 .PHONY: chart-golden
 chart-golden: install ## Hold what the chart renders now; look at the difference before committing it
-	@vitest run --config vitest.chart.config.ts -u tests/chart/golden.test.ts
+	@vitest run --config vitest.chart.config.ts tests/chart/golden.test.ts --update
 
 .PHONY: test-servers
 test-servers: ## Install the servers the tests run against (Debian as root; elsewhere it says what is missing)
