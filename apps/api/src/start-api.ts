@@ -29,6 +29,7 @@ import type { ApiConfiguration } from './configuration.ts'
 import type { ApiDesk } from './desk.ts'
 import { idempotencyStore } from './idempotency-store.ts'
 import { openRevocationHub, type RevocationHub } from './revocations/hub.ts'
+import { applicationKeyRoutes } from './routes/application-keys.ts'
 import { applicationRoutes } from './routes/applications.ts'
 import { applyRoutes } from './routes/apply.ts'
 import { credentialRoutes } from './routes/credentials.ts'
@@ -139,6 +140,7 @@ export function apiRoutes(desk: ApiDesk, hub: RevocationHub): RouteRow[] {
     ...zoneRoutes(desk),
     ...applicationRoutes(desk),
     ...credentialRoutes(desk),
+    ...applicationKeyRoutes(desk),
     ...providerRoutes(desk),
     ...resourceRoutes(desk),
     ...policyRoutes(desk),

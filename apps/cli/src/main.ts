@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander'
 import { CliError } from './cli-error.ts'
 import type { CommandContext } from './commands/command.ts'
 import { loadContext } from './context.ts'
+import { addCredentialCommands } from './credential-commands.ts'
 import { addOperatorCommands } from './operator-commands.ts'
 import { colour, processOutput, surviveClosedPipes } from './output.ts'
 
@@ -69,7 +70,7 @@ export function program(): Command {
   caracal
     .command('revoke [kind] [id]')
     .description(
-      'revoke a mandate, session, delegation, application, resource, provider, subject, connection or zone, and everything below it; or, with --filter, every session or delegation that matches',
+      'revoke a mandate, session, delegation, application, credential, resource, provider, subject, connection or zone, and everything below it; or, with --filter, every session or delegation that matches',
     )
     .option('--filter <name=value...>', 'application=<name>, resource=<identifier or prefix*>, older-than=<30m>; all must match')
     .option('-z, --zone <zone>', 'zone name or id')
@@ -94,15 +95,7 @@ export function program(): Command {
       })
     })
 
-  const credential = caracal.command('credential').description('client credentials of applications')
-  credential
-    .command('create <application>')
-    .description('make a client secret; it is shown once')
-    .option('-z, --zone <zone>', 'zone name or id')
-    .action(
-      async (application, options) =>
-        void (await (await import('./commands/credential.ts')).createCredential(here(), { application, zone: options.zone })),
-    )
+  addCredentialCommands(caracal, here, confirm)
   const token = caracal.command('token').description('admin tokens of operators and automation')
   token
     .command('create <name>')

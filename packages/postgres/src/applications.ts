@@ -10,6 +10,7 @@ import {
   type ZoneId,
 } from '@caracal/core'
 import type { Selectable } from 'kysely'
+import { revokeApplicationKeys } from './application-keys.ts'
 import { json, nullableTimestamp, timestamp } from './column.ts'
 import type { Queryable } from './database.ts'
 import { type Page, type PageRequest, toPage } from './page.ts'
@@ -85,14 +86,17 @@ export async function updateApplication(
   return row ? ok(toApplication(row)) : await whyUnchanged(db, 'applications', at)
 }
 
-/** Archives the application if it still has its version, and forgets its credentials. */
+/** Archives the application if it still has its version, forgets its credentials and revokes its keys. */
 export async function archiveApplication(
   db: Queryable,
   at: ApplicationAt,
   now: UnixMillis,
 ): Promise<Result<undefined, 'not_found' | 'version_moved'>> {
   const archived = await archiveRow(db, 'applications', at, now)
-  if (archived.ok) await db.deleteFrom('application_credentials').where('zone', '=', at.zone).where('application', '=', at.id).execute()
+  if (archived.ok) {
+    await db.deleteFrom('application_credentials').where('zone', '=', at.zone).where('application', '=', at.id).execute()
+    await revokeApplicationKeys(db, { zone: at.zone, application: at.id }, now)
+  }
   return archived
 }
 

@@ -1,4 +1,5 @@
 export * from './admin-tokens.ts'
+export * from './application-keys.ts'
 export * from './applications.ts'
 export * from './bulk-revocation.ts'
 export * from './column.ts'

@@ -55,6 +55,17 @@ const CALLS: Readonly<Record<string, Call>> = {
   activatePolicySetVersion: (db, on) =>
     repositories.activatePolicySetVersion(db, { zone: on.zone.id, setVersion: on.setVersion.id, expected: 1, by: 'me' }, NOW),
   activePolicy: (db, on) => repositories.activePolicy(db, on.zone.id),
+  addApplicationKey: (db, on) =>
+    repositories.addApplicationKey(db, {
+      id: ids.credential,
+      zone: on.zone.id,
+      application: on.other.id,
+      kind: 'api_key',
+      name: 'new',
+      digest: 'e',
+      createdAt: NOW,
+      expiresAt: null,
+    }),
   addCredential: (db, on) =>
     repositories.addCredential(db, {
       id: ids.credential,
@@ -116,6 +127,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   },
   findAdminToken: (db, on) => repositories.findAdminToken(db, on.token.id),
   findApplication: (db, on) => repositories.findApplication(db, on.zone.id, on.application.id),
+  findApplicationKey: (db, on) => repositories.findApplicationKey(db, on.zone.id, on.key),
   findApplicationByName: (db, on) => repositories.findApplicationByName(db, on.zone.id, on.application.name),
   findCheckpoint: (db, on) => repositories.findCheckpoint(db, on.zone.id, 1),
   findDelegation: (db, on) => repositories.findDelegation(db, on.zone.id, on.delegation.id),
@@ -149,6 +161,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   lift: (db, on) => repositories.lift(db, { zone: on.zone.id, kind: 'subject', target: 'sub_1', by: 'me' }, NOW),
   listActivations: (db, on) => repositories.listActivations(db, on.zone.id, FIRST),
   listAdminTokens: (db, on) => repositories.listAdminTokens(db, FIRST, on.zone.id),
+  listApplicationKeys: (db, on) => repositories.listApplicationKeys(db, on.zone.id, on.application.id),
   listApplications: (db, on) => repositories.listApplications(db, on.zone.id, FIRST),
   listCredentials: (db, on) => repositories.listCredentials(db, on.zone.id, on.application.id),
   listDelegations: (db, on) => repositories.listDelegations(db, on.zone.id, { under: on.delegation.id }, FIRST),
@@ -208,6 +221,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   revoke: (db, on) => repositories.revoke(db, { id: ids.revocation, zone: on.zone.id, kind: 'session', target: on.root.id, ...why }, NOW),
   revokeAdminToken: (db, on) => repositories.revokeAdminToken(db, on.token.id, NOW),
   revokeAll: (db, on) => repositories.revokeAll(db, { zone: on.zone.id, kind: 'session', ...why }, [on.root.id], NOW),
+  revokeApplicationKeys: (db, on) => repositories.revokeApplicationKeys(db, { zone: on.zone.id, id: on.key }, NOW),
   revokeDelegationSubtree: (db, on) => repositories.revokeDelegationSubtree(db, on.zone.id, on.delegation.id, NOW),
   revokeDelegationsOfSessions: (db, on) => repositories.revokeDelegationsOfSessions(db, on.zone.id, [on.root.id], NOW),
   revokeDelegationsWhere: (db, on) => repositories.revokeDelegationsWhere(db, on.zone.id, { sessions: [on.root.id] }, NOW),

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { type Event, newId, type PolicySetMember, type Session, type Zone } from '@caracal/core'
 import { createAdminToken } from './admin-tokens.ts'
+import { addApplicationKey } from './application-keys.ts'
 import { addCredential } from './applications.ts'
 import type { Queryable } from './database.ts'
 import { insertDelegation } from './delegations.ts'
@@ -38,6 +39,9 @@ export async function sampleInstallation(db: Queryable) {
   const credential = newId('credential')
   const secret = { id: credential, zone: zone.id, application: application.id, kind: 'secret', digest: 'd' } as const
   await addCredential(db, { ...secret, createdAt: NOW, expiresAt: null })
+  const key = newId('credential')
+  const apiKey = { id: key, zone: zone.id, application: application.id, kind: 'api_key', name: 'key', digest: 'd' } as const
+  established(await addApplicationKey(db, { ...apiKey, createdAt: NOW, expiresAt: null }))
   const provider = established(
     await createProvider(
       db,
@@ -135,6 +139,7 @@ export async function sampleInstallation(db: Queryable) {
     application,
     other,
     credential,
+    key,
     provider,
     resource,
     policy,

@@ -1,5 +1,6 @@
 import type {
   ApplicationId,
+  CertificateName,
   CredentialId,
   DelegationId,
   Grant,
@@ -74,6 +75,19 @@ export type ApplicationCredentialsTable = {
   jwk: NullableJson<PublicJwk>
   created_at: Timestamp
   expires_at: NullableTimestamp
+}
+
+export type ApplicationKeysTable = {
+  id: CredentialId
+  zone: ZoneId
+  application: ApplicationId
+  kind: 'api_key' | 'certificate'
+  name: string
+  digest: string | null
+  certificate: CertificateName | null
+  created_at: Timestamp
+  expires_at: NullableTimestamp
+  revoked_at: NullableTimestamp
 }
 
 export type ProvidersTable = Archivable & {
@@ -276,6 +290,7 @@ export type Tables = StreamTables & {
   zone_keys: ZoneKeysTable
   applications: ApplicationsTable
   application_credentials: ApplicationCredentialsTable
+  application_keys: ApplicationKeysTable
   providers: ProvidersTable
   resources: ResourcesTable
   policies: PoliciesTable

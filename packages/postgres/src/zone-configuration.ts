@@ -2,6 +2,7 @@ import type {
   ActivePolicy,
   Application,
   ApplicationCredential,
+  ApplicationKey,
   PolicyDocument,
   Provider,
   ProviderId,
@@ -10,6 +11,7 @@ import type {
   ZoneId,
 } from '@caracal/core'
 import { sql } from 'kysely'
+import { toApplicationKey } from './application-keys.ts'
 import { toApplication, toCredential } from './applications.ts'
 import type { Queryable } from './database.ts'
 import { type SealedSecret, sealedSecretOf, toProvider } from './providers.ts'
@@ -23,6 +25,8 @@ export type ZoneConfiguration = {
   readonly version: number
   readonly applications: readonly Application[]
   readonly credentials: readonly ApplicationCredential[]
+  /** Those that are not revoked. */
+  readonly applicationKeys: readonly ApplicationKey[]
   readonly resources: readonly Resource[]
   readonly providers: readonly Provider[]
   readonly providerSecrets: ReadonlyMap<ProviderId, SealedSecret>
@@ -32,7 +36,7 @@ export type ZoneConfiguration = {
 }
 
 /**
- * The configuration of all zones, or of one (empty when it does not exist), in seven statements.
+ * The configuration of all zones, or of one (empty when it does not exist), in eight statements.
  * Throws when an active policy is not whole: a replica then keeps refusing instead of deciding with a part of it.
  */
 export async function loadZoneConfiguration(db: Queryable, zone?: ZoneId): Promise<readonly ZoneConfiguration[]> {
@@ -62,6 +66,15 @@ export async function loadZoneConfiguration(db: Queryable, zone?: ZoneId): Promi
       .orderBy('id')
       .execute(),
   )
+  const applicationKeys = byZone(
+    await db
+      .selectFrom('application_keys')
+      .selectAll()
+      .where('revoked_at', 'is', null)
+      .$if(zone !== undefined, (q) => q.where('zone', '=', zone as ZoneId))
+      .orderBy('id')
+      .execute(),
+  )
   const keys = byZone(
     await db
       .selectFrom('zone_keys')
@@ -87,6 +100,7 @@ export async function loadZoneConfiguration(db: Queryable, zone?: ZoneId): Promi
     version: row.config_version,
     applications: (applications.get(row.id) ?? []).map(toApplication),
     credentials: (credentials.get(row.id) ?? []).map(toCredential),
+    applicationKeys: (applicationKeys.get(row.id) ?? []).map(toKeyInForce),
     resources: (resources.get(row.id) ?? []).map(toResource),
     providers: (providers.get(row.id) ?? []).map(toProvider),
     providerSecrets: new Map(
@@ -98,6 +112,12 @@ export async function loadZoneConfiguration(db: Queryable, zone?: ZoneId): Promi
     keys: (keys.get(row.id) ?? []).map(toZoneKey),
     policy: activePolicyOf(row, canonical),
   }))
+}
+
+/** What a replica needs of it: it is in the configuration as long as it is not revoked. */
+function toKeyInForce(row: Parameters<typeof toApplicationKey>[0]): ApplicationKey {
+  const { revokedAt: _revokedAt, ...key } = toApplicationKey(row)
+  return key
 }
 
 type Head = {

@@ -18,6 +18,7 @@ const EVERY_ZONE: Readonly<Record<ServiceRole, readonly string[]>> = {
   api: ['admin_tokens', 'zones'],
   sts: [
     'application_credentials',
+    'application_keys',
     'applications',
     'policy_heads',
     'policy_replicas',
@@ -33,6 +34,7 @@ const EVERY_ZONE: Readonly<Record<ServiceRole, readonly string[]>> = {
   coordinator: [
     'admin_tokens',
     'application_credentials',
+    'application_keys',
     'applications',
     'policy_heads',
     'policy_replicas',

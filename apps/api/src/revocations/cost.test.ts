@@ -1,6 +1,7 @@
 import { newId, RESOURCE_DEFAULTS, type Result, type RevocationKind, type SessionId, type ZoneId } from '@caracal/core'
 import { freshDatabaseUrl } from '@caracal/harness'
 import {
+  addApplicationKey,
   createApplication,
   createProvider,
   createResource,
@@ -25,6 +26,7 @@ const KINDS: readonly RevocationKind[] = [
   'session',
   'delegation',
   'application',
+  'credential',
   'resource',
   'provider',
   'subject',
@@ -61,6 +63,9 @@ async function oneOfEverything(database: Database): Promise<Readonly<Record<Revo
   const offer = { to: null, parent: null, lineage: [delegation], grants: [], hops: 0, state: 'offered' as const, expiresAt: now + 600_000 }
   const from = { from: root, fromApplication: own, fromLineage: [root], toApplication: peer }
   await insertDelegation(db, { ...offer, ...from, id: delegation, zone }, now)
+  const credential = newId('credential')
+  const key = { name: 'k', kind: 'api_key' as const, digest: 'd', createdAt: now, expiresAt: null }
+  established(await addApplicationKey(db, { ...key, id: credential, zone, application: own }))
   const provider = newId('provider')
   const held = { name: 'p', hosts: ['up.example'], method: { kind: 'none' as const }, expiresAt: null, secret: null }
   established(await createProvider(db, { ...held, id: provider, zone }, now))
@@ -69,7 +74,7 @@ async function oneOfEverything(database: Database): Promise<Readonly<Record<Revo
   const fields = { kind: 'http' as const, identifier, upstream: identifier, scopes: ['use'], operations: [], provider, egressAllow: [] }
   established(await createResource(db, { ...RESOURCE_DEFAULTS, ...fields, id: resource, zone, name: 'r' }, now))
   const nowhere = { mandate: newId('mandate'), subject: newId('subject'), connection: newId('connection') }
-  return { ...nowhere, session: root, delegation, application: peer, resource, provider, zone, zoneId: zone }
+  return { ...nowhere, session: root, delegation, application: peer, credential, resource, provider, zone, zoneId: zone }
 }
 
 /** What issuing so many mandates leaves in Postgres. */

@@ -1,5 +1,6 @@
 import {
   type ApplicationId,
+  type CredentialId,
   type DelegationId,
   newId,
   ok,
@@ -18,12 +19,14 @@ import {
   endSessionsOfApplication,
   endSubtree,
   findApplication,
+  findApplicationKey,
   findDelegation,
   findProvider,
   findResource,
   findSession,
   type Queryable,
   revoke,
+  revokeApplicationKeys,
   revokeDelegationSubtree,
   revokeDelegationsOfSessions,
   toRevocation,
@@ -99,6 +102,11 @@ async function effectOf(
       const { roots, ended } = await endSessionsOfApplication(tx, zone, target as ApplicationId, now)
       const delegations = await revokeDelegationsOfSessions(tx, zone, ended, now)
       return { sessions: roots, affects: { sessions: ended.length, delegations: delegations.length } }
+    }
+    case 'credential': {
+      if ((await findApplicationKey(tx, zone, target as CredentialId)) === undefined) return undefined
+      await revokeApplicationKeys(tx, { zone, id: target as CredentialId }, now)
+      return { sessions: [], affects: {} }
     }
     case 'resource':
       return (await findResource(tx, zone, target as ResourceId)) === undefined ? undefined : { sessions: [], affects: {} }

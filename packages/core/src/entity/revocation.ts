@@ -7,6 +7,7 @@ export const REVOCATION_KINDS = [
   'session',
   'delegation',
   'application',
+  'credential',
   'subject',
   'connection',
   'resource',

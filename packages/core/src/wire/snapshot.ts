@@ -1,4 +1,5 @@
 import type { Application, ApplicationCredential, PublicJwk } from '../entity/application.ts'
+import type { ApplicationKey } from '../entity/application-key.ts'
 import type { Provider } from '../entity/provider.ts'
 import type { Resource } from '../entity/resource.ts'
 import type { Revocation } from '../entity/revocation.ts'
@@ -26,6 +27,8 @@ export type ZoneSnapshot = {
   readonly keys: readonly PublicJwk[]
   readonly version: number
   readonly applications: readonly Application[]
+  /** Those that are not revoked. Absent from an STS of a release that has none. */
+  readonly applicationKeys?: readonly ApplicationKey[]
   readonly resources: readonly Resource[]
   readonly providers: readonly Provider[]
   readonly policy: ActivePolicy | null
