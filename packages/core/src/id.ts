@@ -43,6 +43,7 @@ export type PolicySetId = Id<'policySet'>
 export type PolicySetVersionId = Id<'policySetVersion'>
 export type MandateId = Id<'mandate'>
 export type ApprovalId = Id<'approval'>
+export type BudgetId = Id<'budget'>
 export type EventId = Id<'event'>
 export type TokenId = Id<'token'>
 export type RequestId = Id<'request'>

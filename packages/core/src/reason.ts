@@ -100,6 +100,11 @@ const entries = {
   operation_not_declared: { status: 403, title: 'The resource does not declare this operation', oauth: 'access_denied' },
   insufficient_scope: { status: 403, title: 'The mandate lacks the scope of this operation', oauth: 'insufficient_scope' },
 
+  // What may be spent
+  budget_exceeded: { status: 403, title: 'A budget has no room for it', oauth: 'access_denied' },
+  budget_required: { status: 403, title: 'No budget counts it, and one is required', oauth: 'access_denied' },
+  budget_currency: { status: 403, title: 'A budget is in another currency than the price', oauth: 'access_denied' },
+
   // The mandate at the enforcement point
   invalid_token: {
     status: 401,

@@ -1,5 +1,8 @@
 import type {
   ApplicationId,
+  BudgetHolder,
+  BudgetId,
+  BudgetPeriod,
   CertificateName,
   CredentialId,
   DelegationId,
@@ -13,6 +16,7 @@ import type {
   ProviderId,
   ProviderMethod,
   PublicJwk,
+  RequestId,
   Resource,
   ResourceId,
   RevocationKind,
@@ -118,6 +122,47 @@ export type ResourcesTable = Archivable & {
   encoded_separators: 'refuse' | 'literal'
   max_body_bytes: number
   timeouts: Json<Resource['timeouts']>
+}
+
+export type BudgetsTable = Archivable & {
+  id: BudgetId
+  zone: ZoneId
+  name: string
+  holder: BudgetHolder
+  currency: string | null
+  most: string
+  span: 'total' | 'calendar' | 'rolling'
+  per: BudgetPeriod | null
+}
+
+export type BudgetSpansTable = { zone: ZoneId; budget: BudgetId; starts_at: Timestamp; spent: string; reserved: string }
+
+export type ChargesTable = {
+  zone: ZoneId
+  request: RequestId
+  state: 'reserved' | 'expired'
+  what: Json<unknown>
+  held: Json<unknown>
+  amount: string
+  currency: string | null
+  reserved_at: Timestamp
+  expires_at: Timestamp
+}
+
+export type UsageTable = {
+  zone: ZoneId
+  request: RequestId
+  application: ApplicationId
+  subject: string | null
+  session: SessionId | null
+  resource: string
+  operation: string | null
+  amount: string
+  currency: string | null
+  budgets: readonly BudgetId[]
+  late: boolean
+  at: Timestamp
+  settled_at: Timestamp
 }
 
 export type PoliciesTable = Archivable & { id: PolicyId; zone: ZoneId; name: string }
@@ -293,6 +338,10 @@ export type Tables = StreamTables & {
   application_keys: ApplicationKeysTable
   providers: ProvidersTable
   resources: ResourcesTable
+  budgets: BudgetsTable
+  budget_spans: BudgetSpansTable
+  charges: ChargesTable
+  usage: UsageTable
   policies: PoliciesTable
   policy_versions: PolicyVersionsTable
   policy_sets: PolicySetsTable

@@ -3,7 +3,7 @@ import { type RawBuilder, sql } from 'kysely'
 import { timestamp } from './column.ts'
 import type { Queryable } from './database.ts'
 
-type VersionedTable = 'zones' | 'applications' | 'providers' | 'resources' | 'policies' | 'policy_sets'
+type VersionedTable = 'zones' | 'applications' | 'providers' | 'resources' | 'budgets' | 'policies' | 'policy_sets'
 
 /** A row as its reader saw it. Without a zone only for zones themselves. */
 export type RowAt = { readonly id: string; readonly zone?: ZoneId; readonly version: number }

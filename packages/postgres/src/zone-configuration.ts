@@ -3,6 +3,7 @@ import type {
   Application,
   ApplicationCredential,
   ApplicationKey,
+  HeldBudget,
   PolicyDocument,
   Provider,
   ProviderId,
@@ -13,6 +14,7 @@ import type {
 import { sql } from 'kysely'
 import { toApplicationKey } from './application-keys.ts'
 import { toApplication, toCredential } from './applications.ts'
+import { toHeldBudget } from './budgets.ts'
 import type { Queryable } from './database.ts'
 import { type SealedSecret, sealedSecretOf, toProvider } from './providers.ts'
 import { toResource } from './resources.ts'
@@ -29,6 +31,7 @@ export type ZoneConfiguration = {
   readonly applicationKeys: readonly ApplicationKey[]
   readonly resources: readonly Resource[]
   readonly providers: readonly Provider[]
+  readonly budgets: readonly HeldBudget[]
   readonly providerSecrets: ReadonlyMap<ProviderId, SealedSecret>
   /** Next, current and previous keys of every kind. */
   readonly keys: readonly ZoneKey[]
@@ -36,7 +39,7 @@ export type ZoneConfiguration = {
 }
 
 /**
- * The configuration of all zones, or of one (empty when it does not exist), in eight statements.
+ * The configuration of all zones, or of one (empty when it does not exist), in nine statements.
  * Throws when an active policy is not whole: a replica then keeps refusing instead of deciding with a part of it.
  */
 export async function loadZoneConfiguration(db: Queryable, zone?: ZoneId): Promise<readonly ZoneConfiguration[]> {
@@ -53,11 +56,12 @@ export async function loadZoneConfiguration(db: Queryable, zone?: ZoneId): Promi
     .execute()
   if (zones.length === 0) return []
 
-  const held = <T extends 'applications' | 'resources' | 'providers'>(table: T) =>
+  const held = <T extends 'applications' | 'resources' | 'providers' | 'budgets'>(table: T) =>
     sql<{ zone: ZoneId }>`select * from ${sql.table(table)} where archived_at is null ${only(zone)} order by id`
   const applications = byZone((await held('applications').execute(db)).rows as Parameters<typeof toApplication>[0][])
   const resources = byZone((await held('resources').execute(db)).rows as Parameters<typeof toResource>[0][])
   const providers = byZone((await held('providers').execute(db)).rows as Parameters<typeof toProvider>[0][])
+  const budgets = byZone((await held('budgets').execute(db)).rows as (Parameters<typeof toHeldBudget>[0] & { zone: ZoneId })[])
   const credentials = byZone(
     await db
       .selectFrom('application_credentials')
@@ -103,6 +107,7 @@ export async function loadZoneConfiguration(db: Queryable, zone?: ZoneId): Promi
     applicationKeys: (applicationKeys.get(row.id) ?? []).map(toKeyInForce),
     resources: (resources.get(row.id) ?? []).map(toResource),
     providers: (providers.get(row.id) ?? []).map(toProvider),
+    budgets: (budgets.get(row.id) ?? []).map(toHeldBudget),
     providerSecrets: new Map(
       (providers.get(row.id) ?? []).flatMap((provider) => {
         const secret = sealedSecretOf(provider)

@@ -1,4 +1,5 @@
 import type { ProviderId, ResourceId, ZoneId } from '../id.ts'
+import type { Money } from '../money.ts'
 import type { Scope } from '../scope.ts'
 import type { Seconds } from '../time.ts'
 import type { Stored } from './zone.ts'
@@ -12,8 +13,13 @@ export type Operation = {
   readonly path: string
   readonly scope: Scope
 }
+  /** What a call costs; absent: nothing, and it counts as a call only. */
+  readonly price?: Price
 
 /** What is protected. `identifier` is an absolute URI without fragment (RFC 8707) and is the mandate's `aud`. */
+/** `actual`: header of the upstream's answer that says what the call cost in the same currency; else it cost the amount. */
+export type Price = Money & { readonly actual?: string }
+
 export type Resource = Stored & {
   readonly id: ResourceId
   readonly zone: ZoneId

@@ -1,5 +1,6 @@
 import type { Application, ApplicationCredential, PublicJwk } from '../entity/application.ts'
 import type { ApplicationKey } from '../entity/application-key.ts'
+import type { HeldBudget } from '../entity/budget.ts'
 import type { Provider } from '../entity/provider.ts'
 import type { Resource } from '../entity/resource.ts'
 import type { Revocation } from '../entity/revocation.ts'
@@ -31,6 +32,8 @@ export type ZoneSnapshot = {
   readonly applicationKeys?: readonly ApplicationKey[]
   readonly resources: readonly Resource[]
   readonly providers: readonly Provider[]
+  /** Absent from an STS that knows no budgets. */
+  readonly budgets?: readonly HeldBudget[]
   readonly policy: ActivePolicy | null
 }
 

@@ -1,0 +1,204 @@
+import {
+  formatAmount,
+  type Money,
+  ok,
+  parseAmount,
+  type Refusal,
+  type RequestId,
+  type Result,
+  refuse,
+  type UnixMillis,
+  type ZoneId,
+} from '@caracal/core'
+import {
+  addToSpans,
+  type Charge,
+  changeSpans,
+  forgetSpans,
+  type HeldPart,
+  insertCharges,
+  insertUsage,
+  type LockedBudget,
+  lockBudgets,
+  type NewUsage,
+  type Queryable,
+  readSpans,
+  standingOf,
+  takeCharges,
+} from '@caracal/postgres'
+import { Balances } from './balance.ts'
+import type { ChargeAnswer, ChargeOrder, Reserved, ReserveOrder, ReserveRefusal, SettleOrder } from './charge-order.ts'
+import { spanAt } from './span.ts'
+
+export type GroupContext = {
+  readonly zone: ZoneId
+  readonly now: UnixMillis
+  /** How long a reservation stands that names no time of its own. Milliseconds. */
+  readonly expirationMs: number
+}
+
+type Taken = Charge & { readonly expired: boolean }
+
+/**
+ * Works through orders of one zone in one transaction (P-045). Budgets are locked in the order of their ids: charges of one budget are
+ * one after another, in however many processes. What is given back comes first and is there for what is taken. Answers in the order
+ * of the orders.
+ */
+export async function workGroup(tx: Queryable, orders: readonly ChargeOrder[], context: GroupContext): Promise<readonly ChargeAnswer[]> {
+  const { zone, now } = context
+  const reserves = orders.filter((order) => order.act === 'reserve')
+  const taken = await takeCharges(
+    tx,
+    zone,
+    orders.flatMap((order) => (order.act === 'reserve' ? [] : [order.request])),
+  )
+  const budgets = await lockBudgets(tx, zone, {
+    holders: [...new Set(reserves.flatMap(({ holders }) => holders))],
+    ids: [...new Set(taken.flatMap(({ held }) => held.map(({ budget }) => budget)))],
+  })
+  const inBook = new Set(taken.map(({ request }) => request))
+  const standing = await standingOf(
+    tx,
+    zone,
+    orders.flatMap(({ request }) => (inBook.has(request) ? [] : [request])),
+  )
+  const spans = await readSpans(
+    tx,
+    zone,
+    budgets.map((budget) => ({ budget: budget.id, since: spanAt(budget, now).since })),
+  )
+  const balances = new Balances(spans, now)
+
+  const usage = new Map<RequestId, NewUsage>()
+  const settles = new Map(orders.flatMap((order) => (order.act === 'settle' ? [[order.request, order] as const] : [])))
+  for (const charge of taken) giveBack(balances, charge, settles.get(charge.request), usage, now)
+
+  const byHolder = Map.groupBy(
+    budgets.filter((budget) => budget.archived_at === null),
+    ({ holder }) => holder as string,
+  )
+  const released = new Set(orders.flatMap((order) => (order.act === 'release' ? [order.request] : [])))
+  const charges = new Map<RequestId, Charge>()
+  const reserved = new Map<RequestId, Result<Reserved, ReserveRefusal>>()
+  for (const order of reserves) {
+    // Whoever asked gave up before it came to this, and is not there to settle it.
+    const gone = released.has(order.request)
+    const repeated = standing.has(order.request) || charges.has(order.request)
+    if (gone) reserved.set(order.request, ok({ state: 'unmetered' }))
+    else if (repeated) reserved.set(order.request, ok({ state: 'charged', expiresAt: expiryOf(order, context) }))
+    else reserved.set(order.request, reserve(order, byHolder, balances, charges, context))
+  }
+
+  await changeSpans(tx, zone, balances.given())
+  await addToSpans(tx, zone, balances.taken())
+  await insertCharges(tx, [...charges.values()])
+  await insertUsage(tx, zone, [...usage.values()])
+  await forgetOver(tx, zone, budgets, balances, spans, now)
+
+  const byRequest = new Map(taken.map((charge) => [charge.request, charge]))
+  return orders.map((order): ChargeAnswer => {
+    const charge = byRequest.get(order.request)
+    if (order.act === 'reserve') return { act: 'reserve', result: reserved.get(order.request) ?? ok({ state: 'unmetered' }) }
+    if (order.act === 'release') return { act: 'release', outcome: charge === undefined ? 'unknown' : 'released' }
+    if (charge !== undefined) return { act: 'settle', outcome: charge.expired ? 'late' : 'settled' }
+    return { act: 'settle', outcome: standing.get(order.request) === 'settled' ? 'repeated' : 'unknown' }
+  })
+}
+
+/** A charge that was settled becomes usage; one that was released leaves nothing. */
+function giveBack(
+  balances: Balances,
+  charge: Taken,
+  settle: SettleOrder | undefined,
+  usage: Map<RequestId, NewUsage>,
+  now: UnixMillis,
+): void {
+  if (settle === undefined) {
+    for (const part of charge.held) balances.settle(part, 0n, charge.expired)
+    return
+  }
+  const actual = (settle.actual === null || charge.currency === null ? undefined : parseAmount(settle.actual)) ?? charge.amount
+  for (const part of charge.held) balances.settle(part, part.money ? actual : part.amount, charge.expired)
+  usage.set(charge.request, {
+    request: charge.request,
+    ...charge.what,
+    amount: actual,
+    currency: charge.currency,
+    budgets: charge.held.map(({ budget }) => budget),
+    late: charge.expired,
+    at: charge.reservedAt,
+    settledAt: now,
+  })
+}
+
+/** All budgets that count the call have room for it, or none of them pays. */
+function reserve(
+  order: ReserveOrder,
+  byHolder: ReadonlyMap<string, readonly LockedBudget[]>,
+  balances: Balances,
+  charges: Map<RequestId, Charge>,
+  context: GroupContext,
+): Result<Reserved, ReserveRefusal> {
+  const { zone, now } = context
+  const { price, request, what } = order
+  const concerned = [...new Set(order.holders)].flatMap((holder) => byHolder.get(holder) ?? [])
+  const foreign = price === null ? undefined : concerned.find(({ currency }) => currency !== null && currency !== price.currency)
+  if (foreign !== undefined) return refuse('budget_currency', undefined, { currency: foreign.currency })
+  const paying = concerned.filter(({ currency }) => currency === null || price !== null)
+  if (paying.length === 0) return order.required ? refuse('budget_required') : ok({ state: 'unmetered' })
+
+  const cost = costOf(price)
+  const asked = (budget: LockedBudget) => (budget.currency === null ? 1n : cost)
+  const short = paying.filter((budget) => balances.remaining(budget) < asked(budget))
+  if (short.length > 0) return exceeded(short, balances)
+  const held = paying.map((budget): HeldPart => balances.reserve(budget, asked(budget)))
+  const expiresAt = expiryOf(order, context)
+  charges.set(request, { zone, request, what, held, amount: cost, currency: price?.currency ?? null, reservedAt: now, expiresAt })
+  return ok({ state: 'charged', expiresAt })
+}
+
+/** Of several the one with the least left. */
+function exceeded(short: readonly LockedBudget[], balances: Balances): Refusal<'budget_exceeded'> {
+  const [budget] = [...short].sort((a, b) => (balances.remaining(a) < balances.remaining(b) ? -1 : 1))
+  if (budget === undefined) throw new Error('a budget without room is one of those that pay')
+  const left = balances.remaining(budget)
+  const remaining = left < 0n ? 0n : left
+  const resets = balances.resetsAt(budget)
+  return refuse('budget_exceeded', undefined, {
+    remaining: budget.currency === null ? String(remaining) : formatAmount(remaining),
+    ...(budget.currency === null ? { unit: 'calls' } : { unit: budget.currency }),
+    ...(resets === null ? {} : { resets_at: new Date(resets).toISOString() }),
+  })
+}
+
+function costOf(price: Money | null): bigint {
+  if (price === null) return 0n
+  const cost = parseAmount(price.amount)
+  if (cost === undefined) throw new RangeError('a price is checked before it is charged')
+  return cost
+}
+
+function expiryOf({ ttl }: ReserveOrder, { now, expirationMs }: GroupContext): UnixMillis {
+  return now + (ttl === undefined ? expirationMs : ttl * 1000)
+}
+
+/** A clock of another process may be this far behind: spans that it still charges to stay. Milliseconds. */
+const SLOW_CLOCK = 3_600_000
+
+/** A new span is begun a few times an hour at most: then those of its budget that are over are forgotten. */
+async function forgetOver(
+  tx: Queryable,
+  zone: ZoneId,
+  budgets: readonly LockedBudget[],
+  balances: Balances,
+  before: readonly { readonly budget: string; readonly startsAt: UnixMillis }[],
+  now: UnixMillis,
+): Promise<void> {
+  const known = new Set(before.map((span) => `${span.budget} ${span.startsAt}`))
+  const begun = new Set(balances.taken().flatMap((span) => (known.has(`${span.budget} ${span.startsAt}`) ? [] : [span.budget])))
+  await forgetSpans(
+    tx,
+    zone,
+    budgets.filter(({ id }) => begun.has(id)).map((budget) => ({ budget: budget.id, since: spanAt(budget, now - SLOW_CLOCK).since })),
+  )
+}
