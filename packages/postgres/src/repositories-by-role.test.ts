@@ -20,6 +20,8 @@ const ids = {
   zone: newId('zone'),
   application: newId('application'),
   credential: newId('credential'),
+  budget: newId('budget'),
+  request: newId('request'),
   provider: newId('provider'),
   resource: newId('resource'),
   policy: newId('policy'),
@@ -239,6 +241,35 @@ const CALLS: Readonly<Record<string, Call>> = {
     repositories.updateResource(db, on.resource, sampleResourceFields({ name: 'n', identifier: 'https://n.example' }), NOW),
   updateZone: (db, on) => repositories.updateZone(db, on.zone, { name: 'renamed' }, NOW),
   writeSetting: (db) => repositories.writeSetting(db, 'issuer', 'x', NOW),
+  addToSpans: (db, on) => repositories.addToSpans(db, on.zone.id, [{ budget: on.budget.id, startsAt: 0, spent: 0n, reserved: 1n }]),
+  archiveBudget: (db, on) => repositories.archiveBudget(db, on.budget, NOW),
+  changeSpans: (db, on) => repositories.changeSpans(db, on.zone.id, [{ budget: on.budget.id, startsAt: 0, spent: 1n, reserved: -1n }]),
+  chargesDue: async (db, on) => (await repositories.chargesDue(db, NOW, NOW, 10)).filter(({ zone }) => zone === on.zone.id),
+  createBudget: (db, on) => {
+    const fields = { name: 'new', holder: on.application.id, limit: { calls: 1 }, window: 'total', per: null } as const
+    return repositories.createBudget(db, { ...fields, id: ids.budget, zone: on.zone.id }, NOW)
+  },
+  expireCharges: (db, on) => repositories.expireCharges(db, on.zone.id, [on.charge.request], NOW),
+  findBudget: (db, on) => repositories.findBudget(db, on.zone.id, on.budget.id),
+  findBudgetByName: (db, on) => repositories.findBudgetByName(db, on.zone.id, on.budget.name),
+  forgetCharges: async (db, on) => [
+    await repositories.expireCharges(db, on.zone.id, [on.charge.request], NOW),
+    await repositories.forgetCharges(db, on.zone.id, [on.charge.request]),
+  ],
+  forgetSpans: (db, on) => repositories.forgetSpans(db, on.zone.id, [{ budget: on.budget.id, since: 1 }]),
+  insertCharges: (db, on) => repositories.insertCharges(db, [{ ...on.charge, request: ids.request }]),
+  insertUsage: (db, on) => repositories.insertUsage(db, on.zone.id, [{ ...on.usage, request: ids.request }]),
+  listBudgets: (db, on) => repositories.listBudgets(db, on.zone.id, FIRST, { holder: on.application.id }),
+  listUsage: (db, on) => repositories.listUsage(db, on.zone.id, { budget: on.budget.id }, FIRST),
+  lockBudgets: (db, on) => repositories.lockBudgets(db, on.zone.id, { holders: [on.application.id], ids: [on.budget.id] }),
+  readSpans: (db, on) => repositories.readSpans(db, on.zone.id, [{ budget: on.budget.id, since: 0 }]),
+  standingOf: (db, on) => repositories.standingOf(db, on.zone.id, [on.charge.request, on.usage.request]),
+  sumUsage: (db, on) => repositories.sumUsage(db, on.zone.id, 'resource', {}, FIRST),
+  takeCharges: (db, on) => repositories.takeCharges(db, on.zone.id, [on.charge.request]),
+  updateBudget: (db, on) => {
+    const fields = { name: 'renamed', holder: on.application.id, limit: { calls: 1 }, window: 'total', per: null } as const
+    return repositories.updateBudget(db, on.budget, fields, NOW)
+  },
   zoneKeyHistory: (db, on) => repositories.zoneKeyHistory(db, on.zone.id, 'log'),
   zoneVersions: (db) => repositories.zoneVersions(db),
 }
@@ -251,14 +282,25 @@ const NO_REPOSITORY =
 const EVERY_SERVICE = ['keepUnconfirmed', 'oldestUnconfirmed', 'takeUnconfirmed', 'isReadOnly', 'enqueue']
 const FOLLOWERS = ['revocationsSince', 'standingRevocations']
 
+/** Charges are kept in a package of their own, which acts as the STS; the API reads balances with it. */
+const CHARGES = '../../budgets/src'
+
 function calledBy(service: ServiceRole): readonly string[] {
-  const folder = fileURLToPath(new URL(`../../../apps/${service}/src`, import.meta.url))
-  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts') && !file.includes('test'))
-  const names = files.flatMap((file) => {
-    const imports = readFileSync(join(folder, file), 'utf8').matchAll(/import \{([^}]*)\} from '@caracal\/postgres'/g)
+  const folders = [`../../../apps/${service}/src`, ...(service === 'sts' ? [CHARGES] : [])]
+  const files = folders.flatMap((name) => {
+    const folder = fileURLToPath(new URL(name, import.meta.url))
+    return readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((file) => join(folder, file))
+  })
+  const sources = files.filter((file) => file.endsWith('.ts') && !/test(?:-support|\.ts)/.test(file))
+  const names = sources.flatMap((file) => {
+    const imports = readFileSync(file, 'utf8').matchAll(/import \{([^}]*)\} from '@caracal\/postgres'/g)
     return [...imports].flatMap(([, list = '']) => list.split(',').map((name) => name.trim().split(' as ')[0] ?? ''))
   })
-  const shared = [...EVERY_SERVICE, ...(service === 'sts' || service === 'coordinator' ? FOLLOWERS : [])]
+  const shared = [
+    ...EVERY_SERVICE,
+    ...(service === 'sts' || service === 'coordinator' ? FOLLOWERS : []),
+    ...(service === 'api' ? ['readSpans'] : []),
+  ]
   return [...new Set([...names, ...shared])]
     .filter((name) => /^[a-z]/.test(name) && !name.startsWith('type ') && !NO_REPOSITORY.test(name))
     .sort()

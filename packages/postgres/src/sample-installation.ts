@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
-import { type Event, newId, type PolicySetMember, type Session, type Zone } from '@caracal/core'
+import { type Application, type Event, newId, type PolicySetMember, type Session, type Zone } from '@caracal/core'
 import { createAdminToken } from './admin-tokens.ts'
 import { addApplicationKey } from './application-keys.ts'
 import { addCredential } from './applications.ts'
+import { createBudget } from './budgets.ts'
+import { addToSpans, insertCharges } from './charges.ts'
 import type { Queryable } from './database.ts'
 import { insertDelegation } from './delegations.ts'
 import { recordProduced } from './evidence-producers.ts'
@@ -19,6 +21,7 @@ import { createProvider } from './providers.ts'
 import { revoke } from './revocations.ts'
 import { established, NOW, sampleApplication, sampleResource, sampleSession, sampleZone } from './sample-zone.ts'
 import { insertSession } from './sessions-together.ts'
+import { insertUsage } from './usage.ts'
 import { insertZoneKey, type ZoneKey } from './zone-keys.ts'
 
 export const EMPTY_LOG = createHash('sha256').digest()
@@ -58,6 +61,7 @@ export async function sampleInstallation(db: Queryable) {
     ),
   )
   const resource = await sampleResource(db, zone)
+  const budget = await sampleBudget(db, zone, application)
   const policy = established(await createPolicy(db, { id: newId('policy'), zone: zone.id, name: 'policy' }, NOW))
   const text = { source: '{}', canonical: '{"name":"policy","rules":[]}', sha256: 'abc', createdBy: 'me' }
   const { version: policyVersion } = established(
@@ -142,6 +146,7 @@ export async function sampleInstallation(db: Queryable) {
     key,
     provider,
     resource,
+    ...budget,
     policy,
     policyVersion,
     set,
@@ -157,6 +162,38 @@ export async function sampleInstallation(db: Queryable) {
     event,
     logged,
   }
+}
+
+/** A budget that a call was charged to and settled, and one that is charged and expired. */
+async function sampleBudget(db: Queryable, zone: Zone, { id: application }: Pick<Application, 'id'>) {
+  const limit = { amount: '10', currency: 'EUR' }
+  const fields = { name: 'budget', holder: application, limit, window: 'total', per: null } as const
+  const budget = established(await createBudget(db, { ...fields, id: newId('budget'), zone: zone.id }, NOW))
+  await addToSpans(db, zone.id, [{ budget: budget.id, startsAt: 0, spent: 1n, reserved: 1n }])
+  const what = { application, subject: null, session: null, resource: 'https://a.example', operation: 'GET /' }
+  const charge = {
+    zone: zone.id,
+    request: newId('request'),
+    what,
+    held: [{ budget: budget.id, startsAt: 0, amount: 1n, money: true }],
+    amount: 1n,
+    currency: 'EUR',
+    reservedAt: NOW - HOUR,
+    expiresAt: NOW - 1,
+  }
+  await insertCharges(db, [charge])
+  const usage = {
+    ...what,
+    request: newId('request'),
+    amount: 1n,
+    currency: 'EUR',
+    budgets: [budget.id],
+    late: false,
+    at: NOW,
+    settledAt: NOW,
+  }
+  await insertUsage(db, zone.id, [usage])
+  return { budget, charge, usage }
 }
 
 async function leasedSession(db: Queryable, zone: Zone, application: { readonly id: Session['application'] }): Promise<Session> {
