@@ -1,5 +1,5 @@
 import { isReservedIdentifier, looksLikeId, type Provider, type Resource } from '@caracal/core'
-import { parsePathTemplate } from '@caracal/enforcement'
+import { mcpOperationFault, parsePathTemplate } from '@caracal/enforcement'
 import { type Fault, isPlainUrl, rangeFaults } from './check-provider.ts'
 
 type Checked = Pick<Resource, 'identifier' | 'upstream' | 'scopes' | 'operations' | 'egressAllow' | 'kind'>
@@ -16,13 +16,20 @@ export function resourceFaults(resource: Checked): readonly Fault[] {
   }
   const seen = new Set<string>()
   for (const [at, { method, path, scope }] of resource.operations.entries()) {
-    const template = parsePathTemplate(path)
-    if (!template.ok) faults.push({ field: `operations[${at}].path`, message: template.detail ?? 'is not a path template' })
+    const wrong = resource.kind === 'mcp' ? mcpOperationFault({ method, path }) : httpOperationFault({ method, path })
+    if (wrong !== null) faults.push({ field: `operations[${at}].path`, message: wrong })
     if (!resource.scopes.includes(scope)) faults.push({ field: `operations[${at}].scope`, message: `${scope} is not among the scopes` })
     if (seen.has(`${method} ${path}`)) faults.push({ field: `operations[${at}]`, message: `${method} ${path} stands more than once` })
     seen.add(`${method} ${path}`)
   }
   return faults
+}
+
+/** Null: nothing is wrong. */
+function httpOperationFault({ method, path }: { readonly method: string; readonly path: string }): string | null {
+  if (!/^(?:\*|[A-Z]{1,32})$/.test(method)) return `not an HTTP method: ${method}`
+  const template = parsePathTemplate(path)
+  return template.ok ? null : (template.detail ?? 'is not a path template')
 }
 
 /** A credential goes only to hosts that its provider names (P-078): whether the upstream is one of them. */

@@ -75,7 +75,12 @@ export const ResourceDocument = Type.Object(
     operations: Type.Optional(
       Type.Array(
         Type.Object(
-          { method: Type.String({ pattern: '^(\\*|[A-Z]{1,32})$' }), path: Type.String({ pattern: '^/', maxLength: 1024 }), scope: Scope },
+          // Of an MCP server: a method of the protocol and a name. Which of the two it must be is looked at with the type.
+          {
+            method: Type.String({ pattern: '^(\\*|[A-Z]{1,32}|[a-z][A-Za-z]*(/[A-Za-z_]+){0,3})$' }),
+            path: Type.String({ minLength: 1, maxLength: 1024 }),
+            scope: Scope,
+          },
           strict,
         ),
         { maxItems: 2_000 },

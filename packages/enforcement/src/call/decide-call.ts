@@ -21,8 +21,8 @@ import {
 } from './mandate-steps.ts'
 import { type Awaitable, pipeline } from './pipeline.ts'
 
-type ResourceStart = Start & { readonly call: GovernedCall }
-type So<K extends Exclude<keyof CallFacts, 'call'>> = Has<K> & ResourceStart
+export type ResourceStart = Start & { readonly call: GovernedCall }
+export type So<K extends Exclude<keyof CallFacts, 'call'>> = Has<K> & ResourceStart
 
 /** 2-model "Verify", after routing and before evidence. Each step adds what it established or refuses with a reason. */
 const steps = pipeline<ResourceStart>()
@@ -31,6 +31,7 @@ const steps = pipeline<ResourceStart>()
   .step(bindSender)
   .step(resolveResource)
   .step(checkAudience)
+  .step(checkKind)
   .step(findApplication)
   .step(checkLineage)
   .step(requireFreshView)
@@ -51,7 +52,7 @@ export function decideCall(call: GovernedCall, dependencies: CallDependencies): 
 }
 
 /** The resource the mandate is for. What it is not for is not looked up, so that nothing shows whether it exists (P-033). */
-function resolveResource(so: Has<'mandate' | 'zone'>): Awaitable<Result<Pick<CallFacts, 'resource' | 'zone'>>> {
+export function resolveResource(so: Has<'mandate' | 'zone'>): Awaitable<Result<Pick<CallFacts, 'resource' | 'zone'>>> {
   const { mandate, zone } = so
   const resource = zone.resourcesByIdentifier.get(mandate.claims.aud)
   return resource === undefined ? resolveAnew(so) : ok({ resource, zone })
@@ -63,12 +64,19 @@ async function resolveAnew({ mandate, zone, with: using }: Has<'mandate' | 'zone
   return resource === undefined ? refuse('resource_unknown') : ok({ resource, zone: anew })
 }
 
-function checkAudience({ call: { route }, resource }: So<'resource'>): Result<object> {
+export function checkAudience({ call: { route }, resource }: So<'resource'>): Result<object> {
   return resource[route.by] === route.value ? ok({}) : refuse('wrong_audience')
 }
 
+/** An MCP server is called through the MCP Adapter only: elsewhere nobody sees which of its tools is meant. */
+export function checkKind({ call, resource }: So<'resource'>): Result<object> {
+  const isMcp = call.mcp !== undefined
+  if ((resource.kind === 'mcp') === isMcp) return ok({})
+  return refuse('operation_not_declared', isMcp ? 'the resource is no MCP server' : 'an MCP server is called through the MCP Adapter')
+}
+
 /** The ids the mandate carries, and what it leads to: a deleted resource or provider falls like a revoked session (P-060). */
-function checkLineage(so: Has<'mandate' | 'resource'>): Result<Pick<CallFacts, 'cutBy'>> {
+export function checkLineage(so: Has<'mandate' | 'resource'>): Result<Pick<CallFacts, 'cutBy'>> {
   const lineage = checkMandateLineage(so)
   if (!lineage.ok) return lineage
   const { id, provider } = so.resource
@@ -82,7 +90,7 @@ function reserveOnce(so: Has<'mandate' | 'resource'>): Awaitable<Result<Reservat
 
 const UNRESERVED: Result<Reservation> = ok({ reserved: null })
 
-function matchOperation({ call, zone, resource }: So<'zone' | 'resource'>): Result<Pick<CallFacts, 'match'>> {
+export function matchOperation({ call, zone, resource }: So<'zone' | 'resource'>): Result<Pick<CallFacts, 'match'>> {
   const index = zone.operations.get(resource.id)
   if (!index?.ok) return refuse('policy_unavailable', 'the operations of the resource cannot be read')
   const match = index.value.match(call.method, call.path)
@@ -147,12 +155,12 @@ export function noLongerAllowed(facts: CallFacts, body: unknown, dependencies: C
   return decision.effect === 'allow' ? null : decision.reason
 }
 
-function checkLineageAgain(so: Has<'mandate' | 'resource'>): Result<object> {
+export function checkLineageAgain(so: Has<'mandate' | 'resource'>): Result<object> {
   const lineage = checkLineage(so)
   return lineage.ok ? requireFreshView(so) : lineage
 }
 
-function callInput(so: So<'mandate' | 'zone' | 'resource' | 'application' | 'match'>, body: unknown): CallInput {
+export function callInput(so: So<'mandate' | 'zone' | 'resource' | 'application' | 'match'>, body: unknown): CallInput {
   const { call, now, zone, application, match, resource } = so
   return {
     ...callerFacts(so),
@@ -162,7 +170,7 @@ function callInput(so: So<'mandate' | 'zone' | 'resource' | 'application' | 'mat
     scope: match.scope,
     operation: {
       method: call.method,
-      path: `/${call.path.segments.map(canonicalSegment).join('/')}`,
+      path: call.mcp === undefined ? `/${call.path.segments.map(canonicalSegment).join('/')}` : call.path.raw,
       template: match.template ?? '',
       params: match.params,
       // Hardly any rule reads these: they are only made for one that does.
@@ -173,8 +181,8 @@ function callInput(so: So<'mandate' | 'zone' | 'resource' | 'application' | 'mat
         return call.headers
       },
       body,
-      tool: '',
-      arguments: undefined,
+      tool: call.mcp?.tool ?? '',
+      arguments: call.mcp?.arguments,
     },
     request: { time: now, peer: call.peer },
   }

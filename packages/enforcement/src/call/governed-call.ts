@@ -33,6 +33,8 @@ export type GovernedCall = {
   readonly headers: Readonly<Record<string, string | readonly string[]>>
   /** Reads and parses the JSON body of a call to this resource; asked only when a rule reads it. Null: none. Undefined: no JSON, or too large. */
   readonly body: (resource: Resource) => Promise<unknown>
+  /** What an MCP message asks for: conditions see the name as `operation.tool`, and the arguments. Absent: an HTTP call. */
+  readonly mcp?: { readonly tool: string; readonly arguments: Readonly<Record<string, unknown>> | undefined } | undefined
   /** Address of the caller. */
   readonly peer: string
   /** Keys that the caller proved to hold: thumbprints of a DPoP key or of the client certificate. */

@@ -3,6 +3,7 @@ import {
   CLOCK_SKEW,
   type CompiledPolicies,
   type Decision,
+  type DecisionInput,
   ok,
   type Result,
   refuse,
@@ -118,7 +119,7 @@ export function callerFacts({
 }
 
 /** The client's decision and that of everybody on whose authority it acts, as the zone is now. */
-export function decideAsAll(policies: CompiledPolicies | null, { mandate, zone }: Has<'mandate' | 'zone'>, own: CallInput): Decision {
+export function decideAsAll(policies: CompiledPolicies | null, { mandate, zone }: Has<'mandate' | 'zone'>, own: DecisionInput): Decision {
   return decideForAll(
     policies,
     own,

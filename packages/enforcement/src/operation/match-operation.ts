@@ -1,4 +1,5 @@
 import { type Operation, ok, type Resource, type Result, refuse, type Scope } from '@caracal/core'
+import { compileMcpOperations } from './match-mcp-operation.ts'
 import type { RawPath } from './parse-path.ts'
 import { canonicalSegment, type PathTemplate, parsePathTemplate } from './path-template.ts'
 
@@ -24,13 +25,14 @@ type Node = { readonly literals: Map<string, Node>; one: Node | null; rest: Leaf
 const METHOD = /^(?:\*|[A-Z][A-Z0-9-]{0,31})$/
 
 /**
- * Compiles the operations of a resource: one matcher for STS, Gateway and simulator (P-064). What is wrong is named with
+ * Compiles the operations of a resource: one matcher for STS, Gateway, MCP Adapter and simulator (P-064). What is wrong is named with
  * `validation_failed`: a bad template or method, a scope the resource does not declare, two operations that nothing tells apart.
  */
 export function compileOperations(
-  resource: Pick<Resource, 'scopes' | 'operations' | 'encodedSeparators'>,
+  resource: Pick<Resource, 'scopes' | 'operations' | 'encodedSeparators'> & Partial<Pick<Resource, 'kind'>>,
 ): Result<OperationIndex, 'validation_failed'> {
   if (resource.operations.length === 0) return compileUnruled(resource.scopes)
+  if (resource.kind === 'mcp') return compileMcpOperations(resource)
 
   const parsed: { operation: Operation; template: PathTemplate }[] = []
   for (const operation of resource.operations) {
