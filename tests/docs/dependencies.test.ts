@@ -6,7 +6,7 @@ import { ROOT } from './markdown-files.ts'
 type Manifest = { readonly dependencies?: Record<string, string>; readonly devDependencies?: Record<string, string> }
 
 const rooms = ['apps', 'packages', 'examples'].flatMap((kind) => readdirSync(join(ROOT, kind)).map((name) => join(kind, name)))
-const direct = ['.', 'tests/harness', ...rooms].flatMap((room) => {
+const direct = ['.', 'tests/harness', 'tests/mcp', ...rooms].flatMap((room) => {
   const manifest = readManifest(join(ROOT, room, 'package.json'))
   return Object.entries({ ...manifest.dependencies, ...manifest.devDependencies })
 })
