@@ -21,6 +21,7 @@ export const EVENT_TYPES = {
   'delegation.revoked': 'A delegation was revoked.',
   'revocation.published': 'An id was revoked.',
   'revocation.lifted': 'A suspension of an id was lifted.',
+  'budget.expired': 'A charge to budgets was not settled in time and was given back: how the call ended was not said.',
   'policy.activated': 'A policy set version became the active one.',
   'admin.changed': 'An administrative change; `operation` names the route, `target` the row.',
   'admin.refused': 'An administrative request was refused.',
@@ -41,6 +42,9 @@ export type EventActor = {
   /** Source address, for refusals before authentication only. */
   readonly source?: string
 }
+
+/** The key that a caller without a mandate proved: an API key or a bound certificate by its id, the key of a token by its thumbprint. */
+export type EventCredential = { readonly kind: 'api_key' | 'mtls' | 'jwt'; readonly id: string }
 
 /**
  * One piece of evidence. Its RFC 8785 bytes, made once by the service that decided, are what is signed, spooled,
@@ -77,6 +81,8 @@ export type Event = {
     readonly expiry: UnixSeconds
     readonly parents?: readonly MandateId[]
   }
+  /** In the place of a mandate, where the caller proved itself to the enforcement point. */
+  readonly credential?: EventCredential
   readonly outcome?: {
     readonly status?: number
     readonly latency_ms?: number

@@ -75,6 +75,24 @@ const entries = {
   invalid_subject_token: { status: 400, title: 'The subject token is not acceptable', oauth: 'invalid_request' },
   invalid_actor_token: { status: 400, title: 'The actor token is not acceptable', oauth: 'invalid_request' },
   unsupported_token_type: { status: 400, title: 'The token type is not supported', oauth: 'unsupported_token_type' },
+  nonce_required: {
+    status: 400,
+    title: 'The request needs something that makes it one of its kind',
+    oauth: 'invalid_request',
+    fix: 'Send X-Caracal-Nonce (random, new for each request) and X-Caracal-Timestamp (Unix seconds).',
+  },
+  timestamp_outside_window: {
+    status: 401,
+    title: 'The time of the request is too far from the time here',
+    oauth: 'invalid_client',
+    fix: 'Set the clock right and send X-Caracal-Timestamp with the time at which the request is sent.',
+  },
+  nonce_replayed: {
+    status: 401,
+    title: 'The nonce of the request was used before',
+    oauth: 'invalid_client',
+    fix: 'Send another X-Caracal-Nonce with every request, also when it is repeated.',
+  },
   assertion_replayed: { status: 401, title: 'The client assertion was used before', oauth: 'invalid_client' },
 
   // What is asked for

@@ -85,7 +85,8 @@ export function checkLineage(so: Has<'mandate' | 'resource'>): Result<Pick<CallF
 }
 
 function reserveOnce(so: Has<'mandate' | 'resource'>): Awaitable<Result<Reservation>> {
-  return so.mandate.claims.once === true || so.resource.once ? reserve(so) : UNRESERVED
+  const { claims, use } = so.mandate
+  return claims.once === true || so.resource.once || (use !== undefined && use !== null) ? reserve(so) : UNRESERVED
 }
 
 const UNRESERVED: Result<Reservation> = ok({ reserved: null })
@@ -125,7 +126,8 @@ async function decideScope(
       if (active() !== zone) continue
     }
     const decision = decideAsAll(policies, { ...so, zone }, callInput({ ...so, zone }, body))
-    if (!decision.perCall && mandate.claims.once !== true) {
+    // What stands on no signed mandate is asked for once.
+    if (!decision.perCall && mandate.claims.once !== true && mandate.credential === undefined) {
       const decisions = zone.decisions.get(mandate) ?? new Map<string, Decision>()
       zone.decisions.set(mandate, decisions.set(match.scope, decision))
     }

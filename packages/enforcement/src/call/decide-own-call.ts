@@ -19,7 +19,8 @@ import {
 import { pipeline } from './pipeline.ts'
 
 /** A call to a service of Caracal itself, whose route row names the scope. Bodies are not shown to conditions. */
-export type OwnCall = Pick<GovernedCall, 'requestId' | 'token' | 'proof' | 'method' | 'peer'> & {
+export type OwnCall = Pick<GovernedCall, 'requestId' | 'proof' | 'method' | 'peer'> & {
+  readonly token: string
   readonly scope: Scope
   readonly path: string
   readonly template: string

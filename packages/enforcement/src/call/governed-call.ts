@@ -11,6 +11,7 @@ import type {
   UnixSeconds,
   ZoneId,
 } from '@caracal/core'
+import type { ProvenCaller } from '../caller/proven-caller.ts'
 import type { Mandate, MandateVerifier } from '../mandate/verify-mandate.ts'
 import type { OperationMatch } from '../operation/match-operation.ts'
 import type { RawPath } from '../operation/parse-path.ts'
@@ -18,10 +19,14 @@ import type { ReplicaState } from '../replica/replica-state.ts'
 import type { ZoneState } from '../replica/zone-state.ts'
 import type { RevocationView } from '../revocation/revocation-view.ts'
 
-/** One request after routing: what the caller wants to do, and with which mandate. */
-export type GovernedCall = {
+/** On what a call stands: a mandate, or an Application that proved itself without one (`AUTH_MODE`). */
+export type Presented =
+  | { readonly token: string; readonly caller?: undefined }
+  | { readonly token?: undefined; readonly caller: ProvenCaller }
+
+/** One request after routing: what the caller wants to do, and on what it stands. */
+export type GovernedCall = Presented & {
   readonly requestId: RequestId
-  readonly token: string
   /** What the caller addressed: a resource by name (path or host routing) or by identifier (header). */
   readonly route: { readonly by: 'name' | 'identifier'; readonly value: string }
   /** Upper case. */

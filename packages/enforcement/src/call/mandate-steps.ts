@@ -11,14 +11,15 @@ import {
   type UnixSeconds,
 } from '@caracal/core'
 import { StoreUnavailable } from '@caracal/streams'
+import { mandateOfCaller } from '../caller/mandate-of-caller.ts'
 import { decideForAll, principalFacts, standingFacts } from '../mint/authority.ts'
 import type { ZoneState } from '../replica/zone-state.ts'
-import type { CallDependencies, CallFacts, GovernedCall } from './governed-call.ts'
+import type { CallDependencies, CallFacts, GovernedCall, Presented } from './governed-call.ts'
 import type { Awaitable } from './pipeline.ts'
 
 /** What every call begins with, for a resource or for Caracal itself. */
 export type Start = {
-  readonly call: Pick<GovernedCall, 'requestId' | 'token' | 'proof'>
+  readonly call: Presented & Pick<GovernedCall, 'requestId' | 'proof'> & Partial<Pick<GovernedCall, 'route'>>
   readonly now: UnixMillis
   readonly with: CallDependencies
 }
@@ -35,8 +36,14 @@ export function requireConfiguration({ with: { state } }: Start): Result<object>
   return standing === 'outdated' ? refuse('sts_unavailable') : ok({})
 }
 
-/** Signature, `typ`, `iss`, `exp`, `nbf`; the zone is the one that the mandate proved to be of. */
-export async function verifyMandate({ call, now, with: { verifier, state } }: Start): Promise<Result<Pick<CallFacts, 'mandate' | 'zone'>>> {
+/** Signature, `typ`, `iss`, `exp`, `nbf`; the zone is the one that the mandate proved to be of. Who was proven stands as with one. */
+export async function verifyMandate({ call, now, with: using }: Start): Promise<Result<Pick<CallFacts, 'mandate' | 'zone'>>> {
+  const { verifier, state } = using
+  if (call.caller !== undefined) {
+    return call.route === undefined
+      ? refuse('unauthenticated', 'a mandate is required')
+      : mandateOfCaller(call.caller, call.route, now, using)
+  }
   const mandate = await verifier.verify(call.token, now / 1000)
   if (!mandate.ok) return mandate
   const zone = state.zone(mandate.value.claims.zone)
@@ -46,7 +53,8 @@ export async function verifyMandate({ call, now, with: { verifier, state } }: St
 /** A bound mandate as a plain Bearer is refused (P-016). */
 export function bindSender({ call, mandate }: Has<'mandate'>): Result<object> {
   const { cnf } = mandate.claims
-  if (cnf === undefined) return ok({})
+  // What a caller without a mandate is bound to is what it was proven by.
+  if (cnf === undefined || mandate.credential !== undefined) return ok({})
   const proven = (['jkt', 'x5t#S256'] as const).every((name) => cnf[name] === undefined || cnf[name] === call.proof?.[name])
   return proven ? ok({}) : refuse('invalid_token', 'the mandate is bound to a key that was not proven')
 }
@@ -80,13 +88,18 @@ export function requireFreshView({ with: { view } }: Start): Result<object> {
   return unfit === null ? ok({}) : refuse('revocation_view_stale', unfit)
 }
 
-/** One call per mandate at all replicas; the owner is the request, so a repeated claim of its own is no replay (P-017). */
+/**
+ * One call per mandate, or per one-time id of a caller without one, at all replicas; the owner is the request, so a repeated claim of
+ * its own is no replay (P-017).
+ */
 export async function reserve({ call, mandate, now, with: { claim } }: Has<'mandate'>): Promise<Result<Reservation>> {
   const { jti, zone, exp } = mandate.claims
-  const key = `once:${zone}:${jti}`
+  const use = mandate.credential === undefined ? { key: `once:${zone}:${jti}`, ttl: Math.ceil(exp - now / 1000) + CLOCK_SKEW } : mandate.use
+  if (use === undefined || use === null) return refuse('nonce_required', 'the resource or a rule lets it happen once only')
   try {
-    const got = await claim(key, call.requestId, Math.ceil(exp - now / 1000) + CLOCK_SKEW)
-    return got ? ok({ reserved: key }) : refuse('token_replayed')
+    const got = await claim(use.key, call.requestId, use.ttl)
+    if (got) return ok({ reserved: use.key })
+    return refuse(mandate.credential === undefined ? 'token_replayed' : 'nonce_replayed')
   } catch (error) {
     // Why it could not be claimed is said as it is: a full store is no policy (P-174).
     return refuse(error instanceof StoreUnavailable ? error.reason : 'store_unavailable')

@@ -1,5 +1,6 @@
 import { hash, verify as verifySignature } from 'node:crypto'
 import {
+  type EventCredential,
   type MandateClaims,
   ok,
   parseScopes,
@@ -10,6 +11,7 @@ import {
   type UnixSeconds,
   type ZoneId,
 } from '@caracal/core'
+import type { OneTimeUse } from '../caller/proven-caller.ts'
 import { type CompactJws, MAX_TOKEN_LENGTH, parseJws } from './parse-jws.ts'
 import { checkTimes, readClaims } from './read-claims.ts'
 import type { Refetched } from './refetch-keys.ts'
@@ -21,6 +23,10 @@ export type Mandate = {
   readonly scopes: ReadonlySet<Scope>
   /** Every id whose revocation ends it. */
   readonly revocable: readonly string[]
+  /** Set when nobody signed it: the caller proved itself with this key (`mandateOfCaller`). */
+  readonly credential?: EventCredential
+  /** With `credential`: what the call uses up in the place of the mandate's own id. Null: nothing. */
+  readonly use?: OneTimeUse | null
 }
 
 export type MandateRefusal = 'invalid_token' | 'token_expired' | 'token_not_yet_valid' | 'keys_unavailable'

@@ -14,6 +14,7 @@ export class ReplicaState {
   readonly #changed: ((zone: ZoneId) => void) | undefined
   readonly #failed: (() => void) | undefined
   #confirmedAt: number | null = null
+  #generation = 0
 
   /**
    * `changed` is told of a zone after another state of it was taken, or none is left; `failed` each time that a zone's policy cannot be
@@ -35,6 +36,11 @@ export class ReplicaState {
     return [...this.#zones.values()]
   }
 
+  /** Another number whenever any zone is another. */
+  generation(): number {
+    return this.#generation
+  }
+
   /** Takes a snapshot unless a newer one is held. The same version again replaces one that failed. */
   apply(snapshot: ZoneSnapshot): 'applied' | 'older' {
     const held = this.#zones.get(snapshot.id)
@@ -42,6 +48,7 @@ export class ReplicaState {
     if (held?.snapshot.version === snapshot.version && held.policy.kind !== 'failed') return 'applied'
     const compiled = compileZone(snapshot, held)
     this.#zones.set(snapshot.id, compiled)
+    this.#generation += 1
     if (compiled.policy.kind === 'failed') this.#failed?.()
     if (held !== undefined) this.#changed?.(snapshot.id)
     return 'applied'
@@ -51,11 +58,14 @@ export class ReplicaState {
   fail(zone: ZoneId, error: string): void {
     const held = this.#zones.get(zone)
     if (held !== undefined) this.#zones.set(zone, { ...held, policy: { kind: 'failed', error }, decisions: new WeakMap() })
+    this.#generation += 1
     this.#failed?.()
   }
 
   remove(zone: ZoneId): void {
-    if (this.#zones.delete(zone)) this.#changed?.(zone)
+    if (!this.#zones.delete(zone)) return
+    this.#generation += 1
+    this.#changed?.(zone)
   }
 
   /** The source said at monotonic time `at` what is current. */

@@ -66,7 +66,7 @@ export function callWorld(store: TestStreams, rules: readonly PolicyRule[] | nul
     if (!path.ok) throw new Error('bad path')
     return {
       requestId: newId('request'),
-      token: over.token ?? token(),
+      ...(over.caller === undefined ? { token: over.token ?? token() } : { caller: over.caller }),
       route: over.route ?? { by: 'name', value: 'bank' },
       method: over.method ?? 'GET',
       path: path.value,
