@@ -51,6 +51,7 @@ const RUNS: Readonly<Record<string, { readonly args: readonly string[]; readonly
   'db status': { args: [], code: 3 },
   'secrets generate': { args: ['--profile', 'dev'], code: 0 },
   preflight: { args: [], code: 0 },
+  'kek adopt': { args: [], code: 2 },
   'rollout check': { args: ['--phase', 'then'], code: 2 },
   'rollout plan': { args: ['--backup-at', 'some day'], code: 2 },
   'db init': { args: [], code: 0 },

@@ -36,7 +36,9 @@ export function program(): Command {
   caracal
     .command('serve <role>')
     .description('start one role: api, sts, gateway, audit or coordinator; configured by the environment')
-    .action(async (role) => (await import('./commands/serve.ts')).serve(here(), role))
+    .option('--with <roles>', 'other roles in the same process on one Postgres (DB_HOST, …), e.g. api,sts,audit,coordinator')
+    .option('--migrate', 'with --with: apply pending migrations first', false)
+    .action(async (role, options) => (await import('./commands/serve.ts')).serve(here(), role, options))
 
   caracal
     .command('apply')
@@ -103,8 +105,15 @@ export function program(): Command {
     .requiredOption('-r, --role <role...>', 'viewer, operator, policy_author, approver, auditor, admin')
     .option('-z, --zone <zone>', 'for this zone only; default: every zone')
     .option('--days <n>', 'how long it lives', '90')
+    .option('--database', 'in the database of a compact deployment (DB_HOST, …), where no token exists to ask the API with', false)
     .action(async (name, options) =>
-      (await import('./commands/token.ts')).createToken(here(), { name, roles: options.role, zone: options.zone, days: options.days }),
+      (await import('./commands/token.ts')).createToken(here(), {
+        name,
+        roles: options.role,
+        zone: options.zone,
+        days: options.days,
+        database: options.database,
+      }),
     )
   caracal
     .command('mandate')

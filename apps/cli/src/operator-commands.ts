@@ -43,6 +43,13 @@ export function addOperatorCommands(caracal: Command, here: () => CommandContext
     .option('--egress [host:port...]', 'dial what the environment names, and these')
     .action(async (options) => (await import('./commands/preflight.ts')).preflight(here(), options))
 
+  caracal
+    .command('kek')
+    .description('the key that seals what is secret')
+    .command('adopt')
+    .description('after ZONE_KEK or DB_PASSWORD changed in a compact deployment: the new one opens it, given the former as …_PREVIOUS')
+    .action(async () => (await import('./commands/kek.ts')).adopt(here()))
+
   const rollout = caracal.command('rollout').description('gates and stop conditions of a rollout on Kubernetes')
   rollout
     .command('check')

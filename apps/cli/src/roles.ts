@@ -3,12 +3,18 @@ import { auditConfiguration, startAudit } from '@caracal/audit'
 import { coordinatorConfiguration, startCoordinator } from '@caracal/coordinator'
 import { gatewayConfiguration, startGateway } from '@caracal/gateway'
 import type { Database } from '@caracal/postgres'
-import type { Environment, Logger, RunningService } from '@caracal/service'
+import type { Environment, Logger, OtherMetrics, RunningService } from '@caracal/service'
 import type { Streams } from '@caracal/streams'
 import { startSts, stsConfiguration } from '@caracal/sts'
 
 /** What roles in one process share instead of opening their own. */
-export type Shared = { readonly database?: Database; readonly streams?: Streams; readonly logger?: Logger }
+export type Shared = {
+  readonly database?: Database
+  readonly streams?: Streams
+  readonly logger?: Logger
+  /** Metrics that the one scrape of the process answers with too. */
+  readonly others?: OtherMetrics
+}
 
 type RoleStart = (environment: Environment, shared?: Shared) => Promise<RunningService>
 
@@ -20,6 +26,15 @@ export const ROLES = {
   coordinator: (environment, shared) => startCoordinator(coordinatorConfiguration.parse(environment), shared),
   gateway: (environment, shared) => startGateway(gatewayConfiguration.parse(environment), shared),
 } satisfies Readonly<Record<string, RoleStart>> as Readonly<Record<Role, RoleStart>>
+
+/** How the environment of each is read. */
+export const CONFIGURATIONS = {
+  sts: stsConfiguration,
+  api: apiConfiguration,
+  audit: auditConfiguration,
+  coordinator: coordinatorConfiguration,
+  gateway: gatewayConfiguration,
+} as const satisfies Readonly<Record<Role, { readonly parse: (environment: Environment) => unknown }>>
 
 export type Role = 'api' | 'sts' | 'gateway' | 'audit' | 'coordinator'
 

@@ -7,6 +7,7 @@ import {
   streamsSettings,
   type Values,
 } from '@caracal/service'
+import { EVIDENCE_MODES } from '@caracal/streams'
 
 const settings = {
   ...serviceSettings(8080),
@@ -23,8 +24,9 @@ const settings = {
     min: 65_536,
     default: 1024 * 1024 * 1024,
   }),
-  EVIDENCE: setting.oneOf(['write-ahead', 'async'], {
-    meaning: 'What an effect waits for: its evidence synchronised in the spool, or nothing (dev).',
+  EVIDENCE: setting.oneOf(EVIDENCE_MODES, {
+    meaning:
+      'What an effect waits for: fsync in the spool, the commit in Postgres (with STREAMS_DRIVER=postgres only; no spool is needed), or nothing (dev only).',
     default: 'write-ahead',
   }),
   REVOCATION_MAX_AGE: setting.duration({
@@ -56,3 +58,5 @@ export const stsConfiguration = defineConfiguration(settings, (values) => {
 })
 
 export type StsConfiguration = Values<typeof settings>
+  if (values.EVIDENCE === 'write-through' && values.STREAMS_DRIVER !== 'postgres')
+    problems.push({ name: 'EVIDENCE', rule: 'may be write-through with STREAMS_DRIVER=postgres only' })

@@ -29,7 +29,7 @@ import {
   watchStore,
   watchTasks,
 } from '@caracal/service'
-import { openEvidenceWriter, outboxEvidence, type Streams, startOutboxDispatcher, startRefusalAggregator } from '@caracal/streams'
+import { openEvidence, outboxEvidence, type Streams, startOutboxDispatcher, startRefusalAggregator } from '@caracal/streams'
 import type { StsConfiguration } from './configuration.ts'
 import { providerCredentials } from './credentials/provider-credentials.ts'
 import { fetchProviderToken } from './credentials/token-endpoint.ts'
@@ -81,7 +81,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
     const store = watchStore(streams)
     const clock = shared.clock ?? store.clock.now
     await pinIssuer(database, config, clock(), logger)
-    const evidence = await openEvidenceWriter({
+    const evidence = await openEvidence({
       dir: config.SPOOL_DIR,
       service: 'sts',
       keys: config.AUDIT_HMAC_KEY,

@@ -4,6 +4,7 @@ import { coordinatorConfiguration } from '@caracal/coordinator'
 import { gatewayConfiguration } from '@caracal/gateway'
 import type { SettingDescription } from '@caracal/service'
 import { stsConfiguration } from '@caracal/sts'
+import { compactConfiguration } from '../../../apps/cli/src/compact/compact-settings.ts'
 import { code, generatedFrom, page, table } from './markdown.ts'
 
 const ROLES = {
@@ -36,6 +37,10 @@ read, a \`CARACAL_…\` name that does not exist.`,
 - A duration has a unit: \`500ms\`, \`10s\`, \`5m\`, \`1h\`.
 - An unset \`CARACAL_MODE\` is \`stable\`, the strictest.`,
     ...Object.entries(ROLES).map(([role, configuration]) => `## ${role}\n\n${settings(configuration.describe())}`),
+    `## Several roles in one process\n\n\`caracal serve gateway --with api,sts,audit,coordinator --migrate\` takes these, and of the tables above
+what is not about addresses, stores and keys: those are its own. Where roles stand, keys between them and their addresses are the process's matter.
+
+${settings(compactConfiguration.describe())}`,
   )
 }
 

@@ -1,4 +1,5 @@
 import { loadSettings, type Mode, parseTrustedProxy, serviceSettings, setting, streamsSettings, type Values } from '@caracal/service'
+import { EVIDENCE_MODES } from '@caracal/streams'
 
 /** What every enforcement point takes; spread it into the role's own. `port` is the role's default. */
 export function enforcementSettings(port: number) {
@@ -38,8 +39,9 @@ export function enforcementSettings(port: number) {
       min: 65_536,
       default: 1024 * 1024 * 1024,
     }),
-    EVIDENCE: setting.oneOf(['write-ahead', 'async'], {
-      meaning: 'What an effect waits for: fsync in the spool, or nothing (dev only).',
+    EVIDENCE: setting.oneOf(EVIDENCE_MODES, {
+      meaning:
+        'What an effect waits for: fsync in the spool, the commit in Postgres (with STREAMS_DRIVER=postgres only; no spool is needed), or nothing (dev only).',
       default: 'write-ahead',
     }),
     REVOCATION_MAX_AGE: setting.duration({
@@ -62,6 +64,9 @@ export function enforcementProblems(values: {
   const problems: { name: string; rule: string }[] = []
   if (values.TRUSTED_PROXIES.some((text) => parseTrustedProxy(text) === null))
     problems.push({ name: 'TRUSTED_PROXIES', rule: 'must be addresses or CIDRs' })
+  readonly STREAMS_DRIVER: string
   if (values.CARACAL_MODE !== 'dev' && values.EVIDENCE === 'async') problems.push({ name: 'EVIDENCE', rule: 'may be async in dev only' })
   return problems
 }
+  if (values.EVIDENCE === 'write-through' && values.STREAMS_DRIVER !== 'postgres')
+    problems.push({ name: 'EVIDENCE', rule: 'may be write-through with STREAMS_DRIVER=postgres only' })

@@ -21,9 +21,11 @@ import {
   createProbes,
   createSourceOf,
   type EgressGuard,
+  gatherMetrics,
   type InternalClient,
   type Logger,
   type Metrics,
+  type OtherMetrics,
   observeFreshness,
   observeSpool,
   ownDatabase,
@@ -38,7 +40,7 @@ import {
   trustAuthorities,
   watchStore,
 } from '@caracal/service'
-import { type EvidenceWriter, openEvidenceWriter, type RefusalAggregator, type Streams, startRefusalAggregator } from '@caracal/streams'
+import { type EvidenceWriter, openEvidence, type RefusalAggregator, type Streams, startRefusalAggregator } from '@caracal/streams'
 import { type CallRates, callRates } from './call-rates.ts'
 import { CredentialCache } from './credential/credential-cache.ts'
 import { type EnforcementMetrics, enforcementMetrics } from './enforcement-metrics.ts'
@@ -49,7 +51,13 @@ import { stsSource } from './sts/sts-source.ts'
 import { UpstreamPools } from './upstream/upstream-pools.ts'
 
 /** What the process may hand over instead of letting the role open its own; what is handed over is not closed here. */
-export type EnforcementShared = { readonly streams?: Streams; readonly logger?: Logger; readonly version?: string }
+export type EnforcementShared = {
+  readonly streams?: Streams
+  readonly logger?: Logger
+  readonly version?: string
+  /** Metrics of other roles in this process, which a scrape of this one answers with too. */
+  readonly others?: OtherMetrics
+}
 
 /** Who stands between callers and what is protected. */
 export type EnforcementRole = 'gateway' | 'mcp-adapter'
@@ -119,13 +127,13 @@ export async function openEnforcementPoint(
   const streams = shared.streams ?? (await ownStreams(role, config, carrier, logger, onStop))
   const store = watchStore(streams)
   const clock = store.clock.now
-  const metrics = createMetrics({ service: role, version, mode: config.CARACAL_MODE })
+  const metrics = gatherMetrics(createMetrics({ service: role, version, mode: config.CARACAL_MODE }), role, shared.others)
   const sts = observeStsCalls(
     createInternalClient({ baseUrl: config.STS_URL, caller: role, keys: () => config.GATEWAY_STS_HMAC_KEY, now: clock }),
     metrics,
   )
   onStop('sts client', () => sts.close())
-  const evidence = await openEvidenceWriter({
+  const evidence = await openEvidence({
     dir: config.SPOOL_DIR,
     service: role,
     keys: config.AUDIT_HMAC_KEY,

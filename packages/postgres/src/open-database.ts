@@ -16,7 +16,13 @@ import { inOwnContext, transactionScope } from './transaction-scope.ts'
 
 /** Where the data is: a server, a folder of an embedded Postgres, or memory (gone at close). */
 export type DatabaseLocation =
-  | { readonly url: string; readonly pool?: number; readonly application?: string }
+  | {
+      readonly url: string
+      readonly pool?: number
+      readonly application?: string
+      /** How long a statement waits for a connection, of the pool or a new one. Milliseconds; 5 000. */
+      readonly connectWithin?: number
+    }
   | { readonly dataDir: string }
   | { readonly memory: true }
 
@@ -40,17 +46,18 @@ export async function openDatabase(location: DatabaseLocation, options: { readon
   return await openEmbedded(location.dataDir)
 }
 
-function openServer(location: { url: string; pool?: number; application?: string }, logger: DatabaseLogger): Database {
+function openServer(location: Extract<DatabaseLocation, { url: string }>, logger: DatabaseLogger): Database {
   const application = location.application ?? 'caracal'
   const max = location.pool ?? DEFAULT_POOL
-  const pools = openPools(clientSettings(location.url, application), max, logger)
-  const listener = new Listener(clientSettings(location.url, application), logger)
+  const within = location.connectWithin ?? SESSION_LIMITS.connect
+  const pools = openPools(clientSettings(location.url, application, within), max, logger)
+  const listener = new Listener(clientSettings(location.url, application, within), logger)
   return assemble('server', new PostgresDialect({ pool: pools.pool }), {
     as: (service) => new PostgresDialect({ pool: scopedPool(() => pools.pool.connect(), service) }),
     listen: (channel, onNotify, onReconnect) => listener.listen(channel, onNotify, onReconnect),
     relogin: async (url) => {
       if (!sameServer(location.url, url)) throw new Error('only the user and the password can change while it runs')
-      const settings = clientSettings(url, application)
+      const settings = clientSettings(url, application, within)
       await canLogIn(settings)
       pools.replace(settings)
       listener.relogin(settings)
@@ -65,11 +72,11 @@ function openServer(location: { url: string; pool?: number; application?: string
   })
 }
 
-function clientSettings(url: string, application: string): pg.ClientConfig {
+function clientSettings(url: string, application: string, within: number): pg.ClientConfig {
   return {
     connectionString: serverUrl(url),
     application_name: application,
-    connectionTimeoutMillis: SESSION_LIMITS.connect,
+    connectionTimeoutMillis: within,
     statement_timeout: SESSION_LIMITS.statement,
     lock_timeout: SESSION_LIMITS.lock,
     idle_in_transaction_session_timeout: SESSION_LIMITS.idleInTransaction,

@@ -22,6 +22,7 @@ export { formatDuration, setting } from './configuration/kinds.ts'
 export { secretsOf } from './configuration/living-values.ts'
 export { placeholder } from './configuration/placeholder.ts'
 export type { Rotating, Setting } from './configuration/setting.ts'
+export { demandStoreAddress, storeAddressProblems } from './configuration/store-address.ts'
 export { databaseSettings, streamsSettings } from './configuration/store-settings.ts'
 export { COMPONENTS, type ComponentName, METRICS_PORT, SERVICE_NAMES } from './deploy-contract.ts'
 export {
@@ -35,6 +36,7 @@ export {
 } from './egress-guard.ts'
 export { createFailureThrottle, type FailureThrottle } from './failure-throttle.ts'
 export { decodeFormText, type Form, form, parseForm, singleValues } from './form.ts'
+export { gatherMetrics, mergeMetrics, type OtherMetrics, type RoleMetrics } from './gathered-metrics.ts'
 export { gracefulStop, type StopHook, type StopPlan, type StopReport } from './graceful-stop.ts'
 export type { IdempotencyBegin, IdempotencyClaim, IdempotencyStore, KeptAnswer } from './idempotency.ts'
 export { infrastructureReason } from './infrastructure-error.ts'
@@ -77,6 +79,7 @@ export { type StoreWatch, watchStore } from './store-watch.ts'
 export { type OnStop, ownDatabase, ownFiles, ownStreams, schemaCheck, writesCheck } from './stores.ts'
 export { formatTraceparent, parseTraceparent, startServerSpan, type TraceContext } from './trace.ts'
 export { watchTasks } from './watch-tasks.ts'
+export { type Needed, type RoleListeners, waitFor } from './waiting-room.ts'
 export {
   type AdminPrincipal,
   type ApplicationPrincipal,

@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { newId, refuse } from '@caracal/core'
 import { type Mode, validNow } from './configuration/define-configuration.ts'
@@ -45,6 +45,8 @@ export async function waitFor(
     readonly logger: Logger
     readonly hopeless?: (error: unknown) => boolean
     readonly observe?: (metrics: Metrics) => void
+    /** The listener on PORT, where it is not plain HTTP. */
+    readonly listener?: (respond: RequestListener) => Server
   },
 ): Promise<void> {
   let room: { close(): Promise<void> } | undefined
@@ -84,7 +86,15 @@ async function openRoom(
   role: string,
   config: RoleListeners,
   awaited: readonly Needed[],
-  { logger, observe }: { readonly logger: Logger; readonly observe?: (metrics: Metrics) => void },
+  {
+    logger,
+    observe,
+    listener: createListener = createServer,
+  }: {
+    readonly logger: Logger
+    readonly observe?: (metrics: Metrics) => void
+    readonly listener?: (respond: RequestListener) => Server
+  },
 ): Promise<{ close(): Promise<void> }> {
   const version = RELEASE
   const metrics = createMetrics({ service: role, version, mode: config.CARACAL_MODE })
@@ -94,7 +104,7 @@ async function openRoom(
   await probes.refresh()
   const comeAgain = (): PlainAnswer =>
     problem(refuse('store_unavailable', 'this replica is starting'), { service: role, requestId: newId('request') })
-  const server = createServer((request, response) => {
+  const server = createListener((request, response) => {
     const found = answerProbe((request.url ?? '').split('?')[0] ?? '', probes) ?? comeAgain()
     response.writeHead(found.status, { ...found.headers, connection: 'close', 'content-length': Buffer.byteLength(found.body) })
     response.end(request.method === 'HEAD' ? undefined : found.body)
@@ -107,15 +117,18 @@ async function openRoom(
     metrics.close()
   }
   try {
-    listener = await startMetricsListener({
-      service: role,
-      host: config.HOST,
-      port: config.METRICS_PORT,
-      bearer: () => validNow(config.METRICS_BEARER),
-      metrics,
-      probes,
-      logger,
-    })
+    // Where both are one, the port of the role answers.
+    if (config.METRICS_PORT === 0 || config.METRICS_PORT !== config.PORT) {
+      listener = await startMetricsListener({
+        service: role,
+        host: config.HOST,
+        port: config.METRICS_PORT,
+        bearer: () => validNow(config.METRICS_BEARER),
+        metrics,
+        probes,
+        logger,
+      })
+    }
     await listen(server, config.HOST, config.PORT)
   } catch (error) {
     await close()

@@ -1,0 +1,204 @@
+import { EvidenceUnavailable } from '../evidence-writer.ts'
+import { pause } from '../pause.ts'
+import type { Wanted } from '../spool/append-log.ts'
+import type { StreamLogger } from '../stream-logger.ts'
+
+type Waiting = {
+  readonly text: string
+  readonly when: Wanted
+  readonly at: number
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+export type CommitQueueOptions = {
+  /** Commits these texts in order, all or none. */
+  readonly commit: (texts: readonly string[]) => Promise<void>
+  readonly logger: StreamLogger
+  /** How long an effect waits for its commit. Milliseconds. */
+  readonly patienceMs: number
+  /** What nobody waits for and could not be committed yet is kept up to this length. Bytes, as UTF-16 code units. */
+  readonly maxKept: number
+}
+
+/** How long an event that nobody waits for waits for others. */
+const SOON_MS = 20
+/** After a failure the store is asked again so often; in between everything is refused at once. */
+const PROBE_MS = 500
+/** Most events of one commit. */
+const MOST_EVENTS = 4_096
+/** Commits that were given up and may still hang in a connection; with so many no new one is tried. */
+const MOST_ABANDONED = 3
+
+/**
+ * Texts on their way into the store by group commit: one commit serves everything that came while the last one ran. What somebody
+ * waits for is rejected when its commit fails or takes too long, for then its effect must not happen; what nobody waits for is
+ * kept and tried again until the store is back or there is too much of it.
+ */
+export class CommitQueue {
+  readonly #options: CommitQueueOptions
+  #waiting: Waiting[] = []
+  /** In the commit that runs. */
+  #taken: readonly Waiting[] = []
+  #kept = 0
+  #running: Promise<void> | null = null
+  #timer: NodeJS.Timeout | null = null
+  #starting = false
+  #failedAt = Number.NEGATIVE_INFINITY
+  #failing = false
+  #abandoned = 0
+  #closed = false
+  /** Closed, and what was left was given up. */
+  #ended = false
+  #commits = 0
+  #errors = 0
+
+  constructor(options: CommitQueueOptions) {
+    this.#options = options
+  }
+
+  /** Resolves when the text is committed. @throws EvidenceUnavailable */
+  add(text: string, when: Wanted): Promise<void> {
+    if (this.#closed) return Promise.reject(new EvidenceUnavailable('the evidence writer is closed'))
+    if (when === 'now' && !this.writable()) return Promise.reject(new EvidenceUnavailable('the store takes no evidence'))
+    if (when === 'soon' && this.#kept + text.length > this.#options.maxKept)
+      return Promise.reject(new EvidenceUnavailable('too much evidence waits for the store'))
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ text, when, at: performance.now(), resolve, reject })
+      this.#kept += text.length
+      this.#schedule(when === 'now' ? 0 : SOON_MS)
+    })
+  }
+
+  /** False while the store is known to be away; the next try shows whether it is back. */
+  writable(): boolean {
+    return !this.#closed && !(this.#failing && performance.now() - this.#failedAt < PROBE_MS) && this.#abandoned < MOST_ABANDONED
+  }
+
+  get commits(): number {
+    return this.#commits
+  }
+
+  get errors(): number {
+    return this.#errors
+  }
+
+  get waiting(): number {
+    return this.#taken.length + this.#waiting.length
+  }
+
+  /** Age of the oldest text that is not committed. Seconds. */
+  get oldestSeconds(): number {
+    const oldest = this.#taken[0] ?? this.#waiting[0]
+    return oldest === undefined ? 0 : (performance.now() - oldest.at) / 1_000
+  }
+
+  /** Part of the room for what nobody waits for. */
+  get usedRatio(): number {
+    return this.#kept / this.#options.maxKept
+  }
+
+  /** Lets nothing in any more and commits what it can within `ms`. Returns how many texts are lost. */
+  async close(ms: number): Promise<number> {
+    this.#closed = true
+    const deadline = performance.now() + ms
+    const never = new AbortController()
+    while ((this.#waiting.length > 0 || this.#running !== null) && performance.now() < deadline) {
+      this.#schedule(0)
+      await Promise.race([this.#running ?? pause(PROBE_MS / 10, never.signal), pause(deadline - performance.now(), never.signal)])
+    }
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    const left = this.waiting
+    this.#rejectAll(this.#waiting.splice(0))
+    return left
+  }
+
+  /** One commit at a time; `0` is after what came in this turn of the event loop. */
+  #schedule(ms: number): void {
+    if (this.#running !== null || this.#starting) return
+    if (this.#timer !== null) {
+      if (ms > 0) return
+      clearTimeout(this.#timer)
+      this.#timer = null
+    }
+    const start = () => {
+      this.#starting = false
+      this.#timer = null
+      this.#running = this.#run().finally(() => {
+        this.#running = null
+        if (this.#waiting.length > 0 && !this.#ended) this.#schedule(this.#nextIn())
+      })
+    }
+    if (ms === 0) {
+      this.#starting = true
+      setImmediate(start)
+    } else this.#timer = setTimeout(start, ms).unref()
+  }
+
+  #nextIn(): number {
+    if (this.#failing) return PROBE_MS
+    return this.#waiting.some(({ when }) => when === 'now') ? 0 : SOON_MS
+  }
+
+  async #run(): Promise<void> {
+    const taken = this.#waiting.splice(0, MOST_EVENTS)
+    if (taken.length === 0) return
+    this.#taken = taken
+    try {
+      await this.#committed(taken.map(({ text }) => text))
+      this.#commits += 1
+      if (this.#failing) this.#options.logger.info({}, 'evidence is committed again')
+      this.#failing = false
+      this.#kept -= lengthOf(taken)
+      for (const one of taken) one.resolve()
+    } catch (error) {
+      this.#errors += 1
+      if (!this.#failing) this.#options.logger.warn({ err: error }, 'evidence cannot be committed; effects are refused until it can')
+      this.#failing = true
+      this.#failedAt = performance.now()
+      this.#refuse([...taken, ...this.#waiting], new EvidenceUnavailable('the store takes no evidence', { cause: error }))
+      if (this.#ended) this.#rejectAll(this.#waiting.splice(0))
+    } finally {
+      this.#taken = []
+    }
+  }
+
+  #rejectAll(all: readonly Waiting[]): void {
+    this.#ended = true
+    for (const one of all) one.reject(new EvidenceUnavailable('the evidence writer is closed'))
+  }
+
+  /** Whoever waits hears of it; the rest waits on. */
+  #refuse(all: readonly Waiting[], refusal: EvidenceUnavailable): void {
+    const refused = all.filter(({ when }) => when === 'now')
+    this.#waiting = all.filter(({ when }) => when === 'soon')
+    this.#kept -= lengthOf(refused)
+    for (const one of refused) one.reject(refusal)
+  }
+
+  async #committed(texts: readonly string[]): Promise<void> {
+    const commit = this.#options.commit(texts)
+    const patience = new AbortController()
+    let late = false
+    const timeout = pause(this.#options.patienceMs, patience.signal).then(() => {
+      if (patience.signal.aborted) return
+      late = true
+      this.#abandoned += 1
+      throw new Error(`no commit within ${this.#options.patienceMs} ms`)
+    })
+    commit
+      .catch(() => undefined)
+      .finally(() => {
+        if (late) this.#abandoned -= 1
+      })
+    try {
+      await Promise.race([commit, timeout])
+    } finally {
+      patience.abort()
+    }
+  }
+}
+
+function lengthOf(taken: readonly Waiting[]): number {
+  return taken.reduce((sum, { text }) => sum + text.length, 0)
+}
