@@ -45,6 +45,11 @@ export function databaseLogin(env: NodeJS.ProcessEnv): DatabaseLogin {
   }
 }
 
+/** Whether the environment names a database at all. */
+export function namesDatabase(env: NodeJS.ProcessEnv): boolean {
+  return [env.DATABASE_URL, env.DATABASE_URL_FILE, env.DB_HOST, env.PGHOST].some(Boolean)
+}
+
 /** The address alone. */
 export function databaseUrl(env: NodeJS.ProcessEnv): string {
   return databaseLogin(env).url

@@ -1,3 +1,4 @@
+import { createServer } from 'node:net'
 import { freshDatabaseUrl } from '@caracal/harness'
 import { expect, test } from 'vitest'
 import { connectionBudget } from '../preflight/connection-budget.ts'
@@ -15,7 +16,7 @@ test.each([
   expect(connectionBudget(plans, most)).toEqual({ ok, needed, allowed, maxConnections: most })
 })
 
-async function run(options: { replicas?: string[]; pool?: string[] }, env: Record<string, string>) {
+async function run(options: { replicas?: string[]; pool?: string[]; egress?: true }, env: Record<string, string>) {
   const lines: string[] = []
   const output = { json: true, line: (text = '') => void lines.push(text), note: () => {} }
   const context = () => {
@@ -46,6 +47,22 @@ test('[P-170] preflight reads what the database takes, and refuses replicas that
 
 test.each(['gateway=2', 'sts', 'sts=-1', 'sts=many', 'bogus=1'])('%s is wrong use', async (text) => {
   expect((await run({ replicas: [text] }, {})).failure).toMatchObject({ exitCode: 2 })
+})
+
+test('[1-16] where no database is named, as in the Gateway’s pod, --egress dials what is called and says that it looked at no more', async () => {
+  const listener = createServer()
+  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve))
+  const { port } = listener.address() as { port: number }
+  const env = { STS_URL: `http://127.0.0.1:${port}`, STREAMS_DRIVER: 'postgres' }
+  const { failure, told } = await run({ egress: true }, env)
+  listener.close()
+  expect(failure).toBeUndefined()
+  expect(told.checks).toEqual([
+    expect.objectContaining({ name: 'database', warning: true }),
+    expect.objectContaining({ name: 'redis', ok: true }),
+    expect.objectContaining({ name: 'egress', ok: true, port }),
+  ])
+  expect((await run({}, env)).failure, 'without --egress the database is what it is about').toMatchObject({ exitCode: 2 })
 })
 
 test('a database that is not there is named without its password', async () => {

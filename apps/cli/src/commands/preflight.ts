@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { trustAuthorities } from '@caracal/service'
 import { CliError } from '../cli-error.ts'
-import { databaseLogin } from '../database-login.ts'
+import { databaseLogin, namesDatabase } from '../database-login.ts'
 import { connectionBudget, type RolePlan } from '../preflight/connection-budget.ts'
 import { databaseFindings } from '../preflight/database-findings.ts'
 import { egressEndpoints, egressFindings } from '../preflight/egress-findings.ts'
@@ -47,7 +47,10 @@ export async function preflight({ output, env }: CommandContext, options: Prefli
 
 async function* lookAtAll(env: NodeJS.ProcessEnv, plans: readonly RolePlan[], options: PreflightOptions): AsyncGenerator<Finding> {
   const dev = env.CARACAL_MODE === 'dev'
-  yield* databaseFindings(databaseLogin(env), { dev, migrates: true, budget: (most) => budgetFinding(plans, most) })
+  if (options.egress !== undefined && !namesDatabase(env)) {
+    // In a pod without a database of its own, the Gateway's, only the ways out can be looked at.
+    yield warns(fails('database', 'configuration', 'no database is named here: it was not looked at', 'Run it where DATABASE_URL is set.'))
+  } else yield* databaseFindings(databaseLogin(env), { dev, migrates: true, budget: (most) => budgetFinding(plans, most) })
   yield* streamsFindings(env, dev)
   if (options.secrets !== undefined) yield* secretFindings(options.secrets, env.STREAMS_DRIVER ?? 'redis')
   if (options.egress !== undefined) yield* await egressFindings(egressEndpoints(env, options.egress === true ? [] : options.egress))
