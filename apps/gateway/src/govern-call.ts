@@ -3,6 +3,8 @@ import { type Reason, type Refusal, type RequestId, type Resource, type Result, 
 import { type CallFacts, type CallVerdict, decideCall, noLongerAllowed } from '@caracal/enforcement'
 import {
   type CallRequest,
+  chargeAnswered,
+  chargeUnanswered,
   checkDeclaredLength,
   checkForm,
   decisionEvent,
@@ -10,6 +12,7 @@ import {
   forward,
   type Handle,
   hasBody,
+  headerIn,
   headersForUpstream,
   type Injected,
   injectCredential,
@@ -286,6 +289,8 @@ class Call {
       zone: facts.zone.snapshot.id,
       endsAt: expiresAt * 1000,
       unallowed: () => this.#unallowed(facts),
+      onAnswer: (status, raw) =>
+        chargeAnswered(facts.charge, facts.match.operation?.price, { status, header: (name) => headerIn(raw, name) }),
       cut: exchange.cut,
     })
     void exchange.done.then((outcome) => {
@@ -296,6 +301,7 @@ class Call {
 
   /** Evidence of what has no effect, or has had it: it is not waited for, and its failure is said aloud. */
   #note(event: Parameters<EvidenceWriter['record']>[0]): void {
+      chargeUnanswered(facts.charge, exchange.wentOut())
     this.#desk.point.evidence
       .record(event, 'soon')
       .catch((error: unknown) => this.#desk.point.logger.error({ err: error, type: event.type }, 'evidence could not be recorded'))

@@ -35,6 +35,30 @@ const settings = {
     max: 60_000,
     default: 5_000,
   }),
+  PROVISIONAL_CHARGE_EXPIRATION: setting.duration({
+    meaning: 'How long a charge to budgets stands before it is settled; then it is given back.',
+    min: 1_000,
+    max: 3_600_000,
+    default: 300_000,
+  }),
+  PROVISIONAL_CHARGE_MAX: setting.duration({
+    meaning: 'The longest that a call may ask for, when its resource may take longer to answer.',
+    min: 1_000,
+    max: 86_400_000,
+    default: 3_600_000,
+  }),
+  PROVISIONAL_CHARGE_SWEEP_INTERVAL: setting.duration({
+    meaning: 'How often charges that ran out are given back.',
+    min: 100,
+    max: 3_600_000,
+    default: 60_000,
+  }),
+  PROVISIONAL_CHARGE_SWEEP_BATCH: setting.integer({
+    meaning: 'Charges that one step of it gives back at most; the next step follows at once.',
+    min: 1,
+    max: 10_000,
+    default: 1_000,
+  }),
   STS_ADMIN_TOKEN: setting.secret({ meaning: 'Allows key rotation; absent, the route is absent.', optional: true, fileMayBeAbsent: true }),
 }
 
@@ -51,6 +75,10 @@ export const stsConfiguration = defineConfiguration(settings, (values) => {
     if (EXAMPLE_HOST.test(issuer.hostname)) problems.push({ name: 'ISSUER_URL', rule: 'must not be an example host in stable' })
   }
   if (values.CARACAL_MODE !== 'dev' && values.EVIDENCE === 'async') problems.push({ name: 'EVIDENCE', rule: 'may be async in dev only' })
+  if (values.EVIDENCE === 'write-through' && values.STREAMS_DRIVER !== 'postgres')
+    problems.push({ name: 'EVIDENCE', rule: 'may be write-through with STREAMS_DRIVER=postgres only' })
+  if (values.PROVISIONAL_CHARGE_MAX < values.PROVISIONAL_CHARGE_EXPIRATION)
+    problems.push({ name: 'PROVISIONAL_CHARGE_MAX', rule: 'must not be less than PROVISIONAL_CHARGE_EXPIRATION' })
   for (const alias of values.ISSUER_ALIASES) {
     if (!URL.canParse(alias)) problems.push({ name: 'ISSUER_ALIASES', rule: 'must be URLs' })
   }
@@ -58,5 +86,3 @@ export const stsConfiguration = defineConfiguration(settings, (values) => {
 })
 
 export type StsConfiguration = Values<typeof settings>
-  if (values.EVIDENCE === 'write-through' && values.STREAMS_DRIVER !== 'postgres')
-    problems.push({ name: 'EVIDENCE', rule: 'may be write-through with STREAMS_DRIVER=postgres only' })

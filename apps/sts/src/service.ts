@@ -23,13 +23,14 @@ import {
   schemaCheck,
   secretsOf,
   shedLoad,
+  startJobs,
   startService,
   trustAuthorities,
   validNow,
   watchStore,
-  watchTasks,
 } from '@caracal/service'
 import { openEvidence, outboxEvidence, type Streams, startOutboxDispatcher, startRefusalAggregator } from '@caracal/streams'
+import { keepCharges } from './charges/charge-keeping.ts'
 import type { StsConfiguration } from './configuration.ts'
 import { providerCredentials } from './credentials/provider-credentials.ts'
 import { fetchProviderToken } from './credentials/token-endpoint.ts'
@@ -151,7 +152,6 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
       verified: mandates.cached,
     })
     told.rotated = () => own.keyRotations.inc()
-    watchTasks(metrics, { configuration: { everyMs: 5_000, endedAgoMs: () => millisSince(changes.comparedAt(), clock()) } })
     told.unloadable = observeFreshness(metrics, {
       revocations: view,
       policyAge: () => secondsOf(millisSince(changes.comparedAt(), clock())),
@@ -189,6 +189,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
       fetchToken: fetchProviderToken(clock),
     })
     onStop('provider credentials', credentials.stop)
+    const charges = keepCharges({ database, clock, config, evidenceIn, metrics })
     const replicas = replicaDesk({ zones, revocations: source, database, clock, logger })
     const reporting = reportOwnState({ replicas, zones, replica: `sts-${hostname()}-${randomBytes(3).toString('hex')}` })
     onStop('own state', reporting.stop)
@@ -202,6 +203,8 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
       return outcome
     }
 
+    const watched = { configuration: { everyMs: 5_000, endedAgoMs: () => millisSince(changes.comparedAt(), clock()) } }
+    stops.push(startJobs([charges.sweep], { database, metrics, logger, watched }))
     return await startService({
       name: 'sts',
       version: { version },
@@ -213,7 +216,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
         ...tokenRoutes(desk, own, refusals),
         ...tokenStateRoutes(desk),
         ...discoveryRoutes(zones, config.ISSUER_URL),
-        ...internalRoutes({ replicas, credentials, sealing: { kek: config.ZONE_KEK, zones } }),
+        ...internalRoutes({ replicas, credentials, sealing: { kek: config.ZONE_KEK, zones }, charges: charges.desk }),
         ...(config.STS_ADMIN_TOKEN === undefined ? [] : keyRoutes(zones, rotate)),
       ],
       authenticator: createAdminAuthenticator({

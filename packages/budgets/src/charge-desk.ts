@@ -17,6 +17,8 @@ export type ChargeDeskOptions = {
   readonly clock: Clock
   /** How long a provisional charge stands. Milliseconds. */
   readonly expirationMs: number
+  /** What a reservation may ask for at most. Milliseconds. */
+  readonly mostMs: number
   /** Told of each group that was committed: how many orders, how long it took in milliseconds. */
   readonly onGroup?: (orders: number, ms: number) => void
 }
@@ -37,13 +39,13 @@ const MOST_TRIES = 4
  * lock and a commit, and none waits longer than one transaction for its turn to begin.
  */
 export function openChargeDesk(options: ChargeDeskOptions): ChargeDesk {
-  const { database, clock, expirationMs, onGroup } = options
+  const { database, clock, expirationMs, mostMs, onGroup } = options
   const queues = new Map<ZoneId, Waiting[]>()
 
   const work = async (zone: ZoneId, orders: readonly ChargeOrder[]): Promise<readonly ChargeAnswer[]> => {
     for (let tries = 1; ; tries += 1) {
       try {
-        return await inZone(zone, () => database.transaction((tx) => workGroup(tx, orders, { zone, now: clock(), expirationMs })))
+        return await inZone(zone, () => database.transaction((tx) => workGroup(tx, orders, { zone, now: clock(), expirationMs, mostMs })))
       } catch (error) {
         if (tries >= MOST_TRIES || !gaveWay(error)) throw error
       }

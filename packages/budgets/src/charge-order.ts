@@ -12,7 +12,7 @@ export type ReserveOrder = {
   readonly price: Money | null
   /** Refuse when no budget counts it. */
   readonly required: boolean
-  /** How long it stands unless it is settled; the default when absent. */
+  /** The call may take this long: it is given back by itself no sooner, as far as the most allows. */
   readonly ttl?: Seconds | undefined
 }
 

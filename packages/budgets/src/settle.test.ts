@@ -75,19 +75,24 @@ describe('charges in the end', () => {
     expect(await zone.usage()).toEqual([])
   })
 
-  test('[4-17] [P-045] what nobody settles is given back when its time is over: 300 s, or what was asked for', async () => {
-    const budget = await zone.budget({ limit: { calls: 2 } })
-    await zone.reserve()
-    await zone.reserve({ ttl: 3_600 })
+  test('[4-17] [P-045] what nobody settles is given back when its time is over: 300 s, or longer where that was asked for, and 3600 s at most', async () => {
+    const budget = await zone.budget({ limit: { calls: 3 } })
+    await zone.reserve({ ttl: 10 })
+    await zone.reserve({ ttl: 600 })
+    await zone.reserve({ ttl: 100_000 })
     world.clock.now = START + EXPIRATION_MS - 1
     await sweep()
-    expect(await zone.standing(budget)).toMatchObject({ reserved: '2' })
-    world.clock.now = START + EXPIRATION_MS
-    await sweep()
-    expect(await zone.standing(budget)).toMatchObject({ reserved: '1', remaining: '1' })
-    world.clock.now = START + 3_600_000
-    await sweep()
-    expect(await zone.standing(budget)).toMatchObject({ reserved: '0', remaining: '2' })
+    expect(await zone.standing(budget)).toMatchObject({ reserved: '3' })
+    for (const [later, reserved] of [
+      [EXPIRATION_MS, '2'],
+      [600_000, '1'],
+      [3_599_999, '1'],
+      [3_600_000, '0'],
+    ] as const) {
+      world.clock.now = START + later
+      await sweep()
+      expect(await zone.standing(budget)).toMatchObject({ reserved })
+    }
     expect(await zone.usage()).toEqual([])
   })
 

@@ -33,8 +33,9 @@ import { spanAt } from './span.ts'
 export type GroupContext = {
   readonly zone: ZoneId
   readonly now: UnixMillis
-  /** How long a reservation stands that names no time of its own. Milliseconds. */
+  /** How long a reservation stands at least; one that asks for longer has it, up to the most. Milliseconds. */
   readonly expirationMs: number
+  readonly mostMs: number
 }
 
 type Taken = Charge & { readonly expired: boolean }
@@ -178,8 +179,8 @@ function costOf(price: Money | null): bigint {
   return cost
 }
 
-function expiryOf({ ttl }: ReserveOrder, { now, expirationMs }: GroupContext): UnixMillis {
-  return now + (ttl === undefined ? expirationMs : ttl * 1000)
+function expiryOf({ ttl = 0 }: ReserveOrder, { now, expirationMs, mostMs }: GroupContext): UnixMillis {
+  return now + Math.min(Math.max(expirationMs, ttl * 1000), mostMs)
 }
 
 /** A clock of another process may be this far behind: spans that it still charges to stay. Milliseconds. */

@@ -35,6 +35,10 @@ export function enforcementSettings(port: number) {
     }),
     SPOOL_DIR: setting.string({ meaning: 'Directory of the evidence spool.', default: './spool' }),
     SPOOL_MAX_BYTES: setting.integer({
+    BUDGET_REQUIRED: setting.boolean({
+      meaning: 'Refuse every call that no budget counts, with 403 `budget_required`.',
+      default: false,
+    }),
       meaning: 'Bytes of evidence that may wait for the ledger; at that many no call is forwarded.',
       min: 65_536,
       default: 1024 * 1024 * 1024,

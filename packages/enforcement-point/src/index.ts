@@ -1,4 +1,6 @@
 export { type CallRates, callRates } from './call-rates.ts'
+export { ChargeClient } from './charges/charge-client.ts'
+export { type ChargedAnswer, chargeAnswered, chargeUnanswered, headerIn } from './charges/settle-charge.ts'
 export { CredentialCache, type UpstreamCredential } from './credential/credential-cache.ts'
 export { type Injected, injectCredential, type UpstreamRequest } from './credential/inject-credential.ts'
 export { presentedMandate } from './credential/present-mandate.ts'

@@ -42,6 +42,7 @@ import {
 } from '@caracal/service'
 import { type EvidenceWriter, openEvidence, type RefusalAggregator, type Streams, startRefusalAggregator } from '@caracal/streams'
 import { type CallRates, callRates } from './call-rates.ts'
+import { ChargeClient } from './charges/charge-client.ts'
 import { CredentialCache } from './credential/credential-cache.ts'
 import { type EnforcementMetrics, enforcementMetrics } from './enforcement-metrics.ts'
 import type { EnforcementConfiguration } from './enforcement-settings.ts'
@@ -103,6 +104,9 @@ const STREAM_CONNECTIONS = 4
 
 /** Evidence is flushed this long when the service stops; what is left stays on the volume. Milliseconds. */
 const FLUSH_MS = 3_000
+
+/** What calls cost is settled this long when the service stops. Milliseconds. */
+const SETTLE_MS = 3_000
 
 /**
  * Opens what every enforcement point stands on. It needs no database: configuration, revocations and credentials come from the STS,
@@ -167,6 +171,8 @@ export async function openEnforcementPoint(
   const pools = new UpstreamPools({ guard })
   onStop('upstreams', () => pools.close())
   const credentials = new CredentialCache(sts, clock)
+  const budgets = new ChargeClient({ client: sts, required: config.BUDGET_REQUIRED, logger, metrics })
+  onStop('charges', () => budgets.close(SETTLE_MS))
   const rates = callRates({ perApplication: config.APPLICATION_RATE, unprovenPerSource: config.UNPROVEN_RATE, verifier })
   ownFiles(
     config,
@@ -235,6 +241,7 @@ export async function openEnforcementPoint(
       refresh: follower.refresh,
       admit: rates.admit,
       shed: shedding.admit,
+      budgets,
       clock,
     },
     probes,

@@ -4,6 +4,7 @@ export { decideOwnCall, type OwnCall, type OwnCallFacts } from './call/decide-ow
 export { decidePassage, type PassageFacts } from './call/decide-passage.ts'
 export type { CallDependencies, CallFacts, CallVerdict, GovernedCall, Presented } from './call/governed-call.ts'
 export { type Awaitable, type Outcome, type Pipeline, pipeline, type Step } from './call/pipeline.ts'
+export { type CallBudgets, type Charge, type ChargeRequest, payersOf } from './call/reserve-budget.ts'
 export { CallerDirectory, type CallerDirectoryOptions } from './caller/caller-directory.ts'
 export { AHEAD, oneTimeUse, type ReplayRules, rememberUses } from './caller/guard-replay.ts'
 export { JWT_ALGORITHMS, type JwtAlgorithm, type JwtKey, readJwtKeys } from './caller/jwt-keys.ts'

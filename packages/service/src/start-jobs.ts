@@ -19,6 +19,8 @@ export function startJobs(
     readonly logger: Logger
     /** Of a lease, milliseconds. */
     readonly leaseMs?: number
+    /** Rounds of this replica itself that are watched beside the jobs. */
+    readonly watched?: Readonly<Record<string, WatchedTask>>
   },
 ): StopHook {
   const { metrics } = options
@@ -33,10 +35,10 @@ export function startJobs(
     }
     return { job, running: runJob(job, { ...options, onRun }) }
   })
-  watchTasks(
-    metrics,
-    Object.fromEntries(running.map(({ job, running }) => [job.name, { ...job, endedAgoMs: running.endedAgoMs } satisfies WatchedTask])),
-  )
+  watchTasks(metrics, {
+    ...options.watched,
+    ...Object.fromEntries(running.map(({ job, running }) => [job.name, { ...job, endedAgoMs: running.endedAgoMs } satisfies WatchedTask])),
+  })
   return {
     name: 'jobs',
     stop: async () => {

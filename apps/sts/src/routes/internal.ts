@@ -1,6 +1,8 @@
+import type { ChargeDesk } from '@caracal/budgets'
 import { isId, ok, type ReplicaSnapshot, refuse, type SyncRequest, type ZoneId } from '@caracal/core'
 import { answer, internal, Problem, type RouteRow, route } from '@caracal/service'
 import Type from 'typebox'
+import { ChargesBody, workOrders } from '../charges/charge-orders.ts'
 import type { ProviderCredentials } from '../credentials/provider-credentials.ts'
 import type { SealingDesk } from '../credentials/seal-for-others.ts'
 import { digestSecret, SealRequest, sealSecret } from '../credentials/seal-for-others.ts'
@@ -21,6 +23,7 @@ export function internalRoutes(desk: {
   readonly replicas: ReplicaDesk
   readonly credentials: ProviderCredentials
   readonly sealing: SealingDesk
+  readonly charges: ChargeDesk
 }): RouteRow[] {
   return [
     route({
@@ -86,6 +89,28 @@ export function internalRoutes(desk: {
         const caller = principal.kind === 'internal' ? principal.caller : 'unknown'
         return desk.credentials.release({ zone, provider, resource, host: body.host, caller, requestId: id })
       },
+    }),
+    route({
+      method: 'POST',
+      path: '/internal/charges',
+      who: internal(...ENFORCEMENT),
+      summary: 'Reserves, settles and releases what calls cost, many at once',
+      exposure: 'cluster',
+      body: ChargesBody,
+      reply: {
+        200: Type.Object({
+          answers: Type.Array(
+            Type.Object({
+              outcome: Type.String(),
+              expiresAt: Type.Optional(Type.Number()),
+              reason: Type.Optional(Type.String()),
+              data: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+            }),
+          ),
+        }),
+        503: Problem('store_unavailable'),
+      },
+      handle: async ({ body }) => answer(200, { answers: await workOrders(desk.charges, body.orders) }),
     }),
     route({
       method: 'POST',

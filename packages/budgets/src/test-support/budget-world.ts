@@ -54,7 +54,7 @@ export async function budgetWorld(): Promise<BudgetWorld> {
   const sts = database.as('sts')
   const clock = { now: START }
   let made = 0
-  const openDesk = () => openChargeDesk({ database: sts, clock: () => clock.now, expirationMs: EXPIRATION_MS })
+  const openDesk = () => openChargeDesk({ database: sts, clock: () => clock.now, expirationMs: EXPIRATION_MS, mostMs: 3_600_000 })
 
   const zone = async (): Promise<BudgetZone> => {
     made += 1

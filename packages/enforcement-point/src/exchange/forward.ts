@@ -30,6 +30,8 @@ export type ForwardInput = {
    * had taken the request; otherwise the upstream cannot have heard of it.
    */
   readonly refuse: (refusal: Refusal, wentOut: boolean) => void
+  /** The upstream's answer begins: status and headers as they came. */
+  readonly onAnswer?: (status: number, rawHeaders: readonly string[]) => void
   readonly monotonic?: () => number
 }
 
@@ -49,6 +51,8 @@ export type Outcome = {
 export type RunningExchange = {
   /** Resolves when both sides are done. Never rejects. */
   readonly done: Promise<Outcome>
+  /** Whether the upstream may have heard of it. */
+  wentOut(): boolean
   /** Ends it at once, whatever it is doing: the upstream is dropped, the client gets a refusal or the end of its stream. */
   cut(reason: Reason): void
 }
@@ -66,7 +70,7 @@ const UNANNOUNCED: ReadonlySet<Reason> = new Set(['revocation_view_stale', 'drai
 export function forward(input: ForwardInput): RunningExchange {
   const exchange = new Exchange(input)
   exchange.start()
-  return { done: exchange.done, cut: (reason) => exchange.end(refuse(reason), !UNANNOUNCED.has(reason)) }
+  return { done: exchange.done, wentOut: () => exchange.wentOut, cut: (reason) => exchange.end(refuse(reason), !UNANNOUNCED.has(reason)) }
 }
 
 class Exchange implements Dispatcher.DispatchHandler {
@@ -110,6 +114,10 @@ class Exchange implements Dispatcher.DispatchHandler {
   start(): void {
     const { response, body } = this.#input
     response.once('close', () => this.#onClientClosed())
+  get wentOut(): boolean {
+    return this.#wentOut
+  }
+
     if (response.destroyed) {
       this.end(refuse('client_gone'))
       this.#onClientClosed()
@@ -167,6 +175,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#client.head(status, statusText ?? '', raw)
   }
 
+    this.#input.onAnswer?.(status, raw)
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (!this.#ended) this.#client.data(chunk)
   }

@@ -20,6 +20,7 @@ import {
   verifyMandate,
 } from './mandate-steps.ts'
 import { type Awaitable, pipeline } from './pipeline.ts'
+import { reserveBudget } from './reserve-budget.ts'
 
 export type ResourceStart = Start & { readonly call: GovernedCall }
 export type So<K extends Exclude<keyof CallFacts, 'call'>> = Has<K> & ResourceStart
@@ -41,11 +42,13 @@ const steps = pipeline<ResourceStart>()
   .step(holdScope)
   .step(decideScope) // with the policy active now
   .step(applyLimits)
+  .step(reserveBudget)
   .step(checkLineageAgain) // what was revoked while something above was awaited
 
 /**
- * Decides one governed call, phase `call`. In the steady state it asks nobody: it waits only for a body that a rule reads, and
- * for the claim of a single-use mandate, which is given back when a later step refuses. A refusal is data; a throw never allows.
+ * Decides one governed call, phase `call`. In the steady state it asks nobody: it waits only for a body that a rule reads, for the
+ * claim of a single-use mandate and for a charge to budgets, which are given back when a later step refuses. A refusal is data; a
+ * throw never allows.
  */
 export function decideCall(call: GovernedCall, dependencies: CallDependencies): Promise<CallVerdict> {
   return givingBack(call, dependencies, (start) => steps.run({ ...start, call }))

@@ -1,10 +1,11 @@
 import type { CallDependencies, CallFacts, CallVerdict } from './governed-call.ts'
 import { endOf, type Start } from './mandate-steps.ts'
 import type { Outcome } from './pipeline.ts'
+import type { CallBudgets, Charge } from './reserve-budget.ts'
 
 /**
- * Runs the steps of a call and makes the verdict of what they found. A single-use mandate that they claimed is given back when
- * one of them refuses or throws, and by the caller when the call does not go out (P-066).
+ * Runs the steps of a call and makes the verdict of what they found. A single-use mandate that they claimed, and what they took of
+ * budgets, is given back when one of them refuses or throws, and by the caller when the call does not go out (P-066).
  */
 export async function givingBack<Facts extends Pick<CallFacts, 'mandate' | 'decision'>>(
   call: Start['call'],
@@ -18,14 +19,17 @@ export async function givingBack<Facts extends Pick<CallFacts, 'mandate' | 'deci
     if (got) held.add(key)
     return got
   }
+  const charges = new Set<Charge>()
   const release = async () => {
+    await Promise.all([...charges].map((charge) => charge.release()))
+    charges.clear()
     for (const key of held) await dependencies.release(key, call.requestId)
     held.clear()
   }
 
   let allowed = false
   try {
-    const outcome = await run({ call, now, with: { ...dependencies, claim } })
+    const outcome = await run({ call, now, with: { ...dependencies, claim, budgets: noting(dependencies.budgets, charges) } })
     if (outcome.passed) {
       allowed = true
       const { so: facts } = outcome
@@ -40,5 +44,18 @@ export async function givingBack<Facts extends Pick<CallFacts, 'mandate' | 'deci
   } finally {
     // A claim that cannot be given back burns the mandate: that refuses more, never less.
     if (!allowed) await release().catch(() => {})
+  }
+}
+
+function noting(budgets: CallBudgets | undefined, charges: Set<Charge>): CallBudgets | undefined {
+  if (budgets === undefined) return undefined
+  const { required, reserve } = budgets
+  return {
+    required,
+    async reserve(request) {
+      const taken = await reserve(request)
+      if (taken.ok && taken.value !== null) charges.add(taken.value)
+      return taken
+    },
   }
 }

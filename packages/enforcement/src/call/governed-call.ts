@@ -18,6 +18,7 @@ import type { RawPath } from '../operation/parse-path.ts'
 import type { ReplicaState } from '../replica/replica-state.ts'
 import type { ZoneState } from '../replica/zone-state.ts'
 import type { RevocationView } from '../revocation/revocation-view.ts'
+import type { CallBudgets, Charge } from './reserve-budget.ts'
 
 /** On what a call stands: a mandate, or an Application that proved itself without one (`AUTH_MODE`). */
 export type Presented =
@@ -60,6 +61,8 @@ export type CallDependencies = {
   readonly admit?: ((application: ApplicationId) => number) | undefined
   /** Why this zone's call would only wait; null = go ahead. Asked once per call (P-169). */
   readonly shed?: ((zone: ZoneId) => Refusal | null) | undefined
+  /** Absent: nothing is charged. */
+  readonly budgets?: CallBudgets | undefined
 }
 
 /** What the steps establish, in this order. A refusal comes with what was established before it. */
@@ -76,6 +79,8 @@ export type CallFacts = {
   readonly decision: Decision
   /** What of the call the rules read (`operation.body`, …): evidence then carries a digest of it. */
   readonly callReads: readonly string[]
+  /** What the call took of budgets; null: nothing. Whoever forwards it settles or releases it. */
+  readonly charge: Charge | null
 }
 
 /** What was decided about a call. Only `allow` may be forwarded, and only after the evidence of it is durable. */
@@ -87,7 +92,7 @@ export type CallVerdict<Facts = CallFacts> =
       readonly expiresAt: UnixSeconds
       /** Place in the revocation broadcast that was decided with (P-038). */
       readonly revocationPosition: string
-      /** Gives a single-use mandate back: the call did not go out (P-066). */
+      /** Gives a single-use mandate and what was taken of budgets back: the call did not go out (P-066). */
       readonly release: () => Promise<void>
     }
   | {

@@ -34,6 +34,8 @@ export type ZoneState = {
   readonly resourcesByIdentifier: ReadonlyMap<string, Resource>
   readonly providers: ReadonlyMap<ProviderId, Provider>
   readonly operations: ReadonlyMap<ResourceId, Result<OperationIndex>>
+  /** Who has a budget, and whether one of them counts every call or only those with a price. */
+  readonly budgets: ReadonlyMap<string, 'calls' | 'money'>
   readonly policy: ZonePolicy
   /** Decisions that no call changes, by mandate and scope: they live as long as this state and the mandate's verification (P-075). */
   readonly decisions: WeakMap<Mandate, Map<Scope, Decision>>
@@ -52,9 +54,17 @@ export function compileZone(snapshot: ZoneSnapshot, previous?: ZoneState | undef
     resourcesByIdentifier: new Map(resources.map((resource) => [resource.identifier, resource])),
     providers: new Map(providers.map((provider) => [provider.id, provider])),
     operations: new Map(resources.map((resource) => [resource.id, compileOperations(resource)])),
+    budgets: holdersOf(snapshot),
     policy: compilePolicy(snapshot, previous),
     decisions: new WeakMap(),
   }
+}
+
+function holdersOf({ budgets = [] }: ZoneSnapshot): ReadonlyMap<string, 'calls' | 'money'> {
+  const holders = new Map<string, 'calls' | 'money'>()
+  for (const { holder, currency } of budgets)
+    if (holders.get(holder) !== 'calls') holders.set(holder, currency === null ? 'calls' : 'money')
+  return holders
 }
 
 function compilePolicy({ policy }: ZoneSnapshot, previous: ZoneState | undefined): ZonePolicy {
