@@ -33,12 +33,12 @@ export function enforcementSettings(port: number) {
       max: 1_000_000,
       default: 1_000,
     }),
-    SPOOL_DIR: setting.string({ meaning: 'Directory of the evidence spool.', default: './spool' }),
-    SPOOL_MAX_BYTES: setting.integer({
     BUDGET_REQUIRED: setting.boolean({
       meaning: 'Refuse every call that no budget counts, with 403 `budget_required`.',
       default: false,
     }),
+    SPOOL_DIR: setting.string({ meaning: 'Directory of the evidence spool.', default: './spool' }),
+    SPOOL_MAX_BYTES: setting.integer({
       meaning: 'Bytes of evidence that may wait for the ledger; at that many no call is forwarded.',
       min: 65_536,
       default: 1024 * 1024 * 1024,
@@ -64,13 +64,13 @@ export function enforcementProblems(values: {
   readonly CARACAL_MODE: Mode
   readonly TRUSTED_PROXIES: readonly string[]
   readonly EVIDENCE: string
+  readonly STREAMS_DRIVER: string
 }): { name: string; rule: string }[] {
   const problems: { name: string; rule: string }[] = []
   if (values.TRUSTED_PROXIES.some((text) => parseTrustedProxy(text) === null))
     problems.push({ name: 'TRUSTED_PROXIES', rule: 'must be addresses or CIDRs' })
-  readonly STREAMS_DRIVER: string
   if (values.CARACAL_MODE !== 'dev' && values.EVIDENCE === 'async') problems.push({ name: 'EVIDENCE', rule: 'may be async in dev only' })
-  return problems
-}
   if (values.EVIDENCE === 'write-through' && values.STREAMS_DRIVER !== 'postgres')
     problems.push({ name: 'EVIDENCE', rule: 'may be write-through with STREAMS_DRIVER=postgres only' })
+  return problems
+}

@@ -5,21 +5,22 @@ import type { Seconds } from '../time.ts'
 import type { Stored } from './zone.ts'
 
 /**
- * One thing a caller can do: a method (upper case, or `*`) and a path template below the resource's base.
+ * One thing a caller can do: a method (upper case, or `*`) and a path template below the resource's base. Of an MCP server: a method
+ * of the protocol (`tools/call`) and the name of a tool, prompt or resource, or its beginning and `*`.
  * Template segments are literal, `{name}` (exactly one segment) or, last, `{name+}` (one or more segments).
  */
 export type Operation = {
   readonly method: string
   readonly path: string
   readonly scope: Scope
-}
   /** What a call costs; absent: nothing, and it counts as a call only. */
   readonly price?: Price
+}
 
-/** What is protected. `identifier` is an absolute URI without fragment (RFC 8707) and is the mandate's `aud`. */
 /** `actual`: header of the upstream's answer that says what the call cost in the same currency; else it cost the amount. */
 export type Price = Money & { readonly actual?: string }
 
+/** What is protected. `identifier` is an absolute URI without fragment (RFC 8707) and is the mandate's `aud`. */
 export type Resource = Stored & {
   readonly id: ResourceId
   readonly zone: ZoneId

@@ -111,13 +111,13 @@ class Exchange implements Dispatcher.DispatchHandler {
     })
   }
 
-  start(): void {
-    const { response, body } = this.#input
-    response.once('close', () => this.#onClientClosed())
   get wentOut(): boolean {
     return this.#wentOut
   }
 
+  start(): void {
+    const { response, body } = this.#input
+    response.once('close', () => this.#onClientClosed())
     if (response.destroyed) {
       this.end(refuse('client_gone'))
       this.#onClientClosed()
@@ -172,10 +172,10 @@ class Exchange implements Dispatcher.DispatchHandler {
     }
     this.#answered = true
     this.#input.lease.breaker.answered()
+    this.#input.onAnswer?.(status, raw)
     this.#client.head(status, statusText ?? '', raw)
   }
 
-    this.#input.onAnswer?.(status, raw)
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (!this.#ended) this.#client.data(chunk)
   }
