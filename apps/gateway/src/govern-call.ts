@@ -283,25 +283,25 @@ class Call {
         // It never left: a single-use mandate is given back before the client hears of it, so that a retry finds it unused (P-066).
         verdict.release().then(answer, answer)
       },
+      onAnswer: (status, raw) =>
+        chargeAnswered(facts.charge, facts.match.operation?.price, { status, header: (name) => headerIn(raw, name) }),
     })
     const remove = this.#desk.point.live.add({
       ids: this.#cutBy(facts),
       zone: facts.zone.snapshot.id,
       endsAt: expiresAt * 1000,
       unallowed: () => this.#unallowed(facts),
-      onAnswer: (status, raw) =>
-        chargeAnswered(facts.charge, facts.match.operation?.price, { status, header: (name) => headerIn(raw, name) }),
       cut: exchange.cut,
     })
     void exchange.done.then((outcome) => {
       remove()
+      chargeUnanswered(facts.charge, exchange.wentOut())
       this.#note(this.#event(outcomeEvent(facts, this.#shown(), outcome)))
     })
   }
 
   /** Evidence of what has no effect, or has had it: it is not waited for, and its failure is said aloud. */
   #note(event: Parameters<EvidenceWriter['record']>[0]): void {
-      chargeUnanswered(facts.charge, exchange.wentOut())
     this.#desk.point.evidence
       .record(event, 'soon')
       .catch((error: unknown) => this.#desk.point.logger.error({ err: error, type: event.type }, 'evidence could not be recorded'))
