@@ -1,8 +1,10 @@
 import { enforcementProblems, enforcementSettings } from '@caracal/enforcement-point'
 import { defineConfiguration, setting, type Values } from '@caracal/service'
+import { tlsProblems, tlsSettings } from './tls-settings.ts'
 
 const settings = {
   ...enforcementSettings(8081),
+  ...tlsSettings,
   GATEWAY_BASE_DOMAIN: setting.string({
     meaning: 'Requests to {resource name}.<this domain> are routed by host; unset = off.',
     optional: true,
@@ -16,6 +18,6 @@ const settings = {
 }
 
 /** The environment of the Gateway. */
-export const gatewayConfiguration = defineConfiguration(settings, enforcementProblems)
+export const gatewayConfiguration = defineConfiguration(settings, (values) => [...enforcementProblems(values), ...tlsProblems(values)])
 
 export type GatewayConfiguration = Values<typeof settings>

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type Reason, type Refusal, type RequestId, type Resource, type Result, refuse } from '@caracal/core'
-import { type CallFacts, type CallVerdict, decideCall, noLongerAllowed } from '@caracal/enforcement'
+import { REASONS, type Reason, type Refusal, type RequestId, type Resource, type Result, refuse } from '@caracal/core'
+import { type CallFacts, type CallVerdict, decideCall, noLongerAllowed, type Presented } from '@caracal/enforcement'
 import {
   type CallRequest,
   chargeAnswered,
@@ -18,7 +18,6 @@ import {
   injectCredential,
   type Lease,
   outcomeEvent,
-  presentedMandate,
   refusedLater,
   UploadBody,
   UploadError,
@@ -35,12 +34,12 @@ import { isPlainJson, queryOf, shownHeaders } from './shown-to-rules.ts'
 export type GatewayDesk = {
   readonly point: Pick<
     EnforcementPoint,
-    'calls' | 'evidence' | 'credentials' | 'pools' | 'live' | 'measured' | 'logger' | 'clock' | 'rates' | 'sourceOf'
+    'callers' | 'calls' | 'evidence' | 'credentials' | 'pools' | 'live' | 'measured' | 'logger' | 'clock' | 'rates' | 'sourceOf'
   >
   /** Lower case; null when host routing is off. */
   readonly baseDomain: string | null
   readonly maxRequestBytes: number
-  /** Evidence of what is refused before a mandate is proven. */
+  /** Evidence of what is refused before its caller is proven. */
   readonly noteEarly: (request: IncomingMessage, reason: Reason) => void
   /** Answers requests that name no resource: probes, version, 404. */
   readonly ownRoutes: Handle
@@ -65,19 +64,17 @@ export function governCalls(desk: GatewayDesk): Handle {
     const refuseWith = (refusal: Refusal) => {
       desk.point.measured.requests.inc({ outcome: 'deny', reason: refusal.reason })
       desk.noteEarly(request, refusal.reason)
-      answerRefusal(response, refusal, requestId, 'deny')
+      answerRefusal(response, refusal, requestId, 'deny', desk.point.callers.challenge)
     }
     if (!routed.ok) return refuseWith(routed)
     const form = checkForm(request)
     if (!form.ok) return refuseWith(form)
     const declared = checkDeclaredLength(request, desk.maxRequestBytes)
     if (!declared.ok) return refuseWith(declared)
-    const token = presentedMandate(request.rawHeaders)
-    if (!token.ok) return refuseWith(token)
     const source = desk.point.sourceOf(request)
-    const wait = desk.point.rates.beforeProof(source, token.value)
-    if (wait > 0) return refuseWith(refuse('rate_limited', undefined, { retry_after: Math.ceil(wait) }))
-    await new Call(desk, { source, request, response, requestId, began, target: routed.value as RoutedRequest }).run(token.value)
+    const presented = await desk.point.callers.present(request, source)
+    if (!presented.ok) return refuseWith(presented)
+    await new Call(desk, { source, request, response, requestId, began, target: routed.value as RoutedRequest }).run(presented.value)
   }
 }
 
@@ -87,8 +84,17 @@ function route(request: IncomingMessage, baseDomain: string | null): Result<Rout
   return routeRequest({ target: target.value, rawHeaders: request.rawHeaders, baseDomain })
 }
 
-function answerRefusal(response: ServerResponse, refusal: Refusal, requestId: RequestId, decision: 'deny' | 'hold'): void {
-  sendRefusal(response, refusal, requestId, { 'x-caracal-decision': decision })
+function answerRefusal(
+  response: ServerResponse,
+  refusal: Refusal,
+  requestId: RequestId,
+  decision: 'deny' | 'hold',
+  challenge: string,
+): void {
+  sendRefusal(response, refusal, requestId, {
+    'x-caracal-decision': decision,
+    ...(REASONS[refusal.reason].status === 401 ? { 'www-authenticate': challenge } : {}),
+  })
 }
 
 type Incoming = {
@@ -122,8 +128,8 @@ class Call {
     this.#body = hasBody(request) ? new UploadBody(request, this.#limits, onStart) : null
   }
 
-  async run(token: string): Promise<void> {
-    const verdict = await this.#decide(token)
+  async run(presented: Presented): Promise<void> {
+    const verdict = await this.#decide(presented)
     if (!('decision' in verdict)) {
       this.#desk.noteEarly(this.#in.request, verdict.reason)
       return this.#refuse(verdict)
@@ -149,14 +155,14 @@ class Call {
     this.#forward(verdict, prepared.value)
   }
 
-  async #decide(token: string): Promise<CallVerdict | Refusal> {
+  async #decide(presented: Presented): Promise<CallVerdict | Refusal> {
     const { request, requestId, target, source } = this.#in
     const [first] = target.references
     try {
       return await decideCall(
         {
+          ...presented,
           requestId,
-          token,
           route: { by: first.by, value: first.text },
           method: request.method ?? '',
           path: target.below,
@@ -312,7 +318,8 @@ class Call {
     if (event === null) this.#desk.noteEarly(this.#in.request, verdict.refusal.reason)
     else this.#note(event)
     const { approval, refusal, decision, at } = verdict
-    if (at === 'verifyMandate' && refusal.reason !== 'keys_unavailable') this.#desk.point.rates.unproven(this.#in.source)
+    if (at === 'verifyMandate' && this.#desk.point.callers.mode === 'mandate' && refusal.reason !== 'keys_unavailable')
+      this.#desk.point.rates.unproven(this.#in.source)
     this.#desk.point.measured.requests.inc({ outcome: decision, reason: refusal.reason })
     const told = approval === undefined ? refusal : { ...refusal, data: { ...refusal.data, approval: { tier: approval.tier } } }
     this.#end(told, decision)
@@ -332,7 +339,7 @@ class Call {
 
   #end(refusal: Refusal, decision: 'deny' | 'hold'): void {
     this.#body?.destroy()
-    answerRefusal(this.#in.response, refusal, this.#in.requestId, decision)
+    answerRefusal(this.#in.response, refusal, this.#in.requestId, decision, this.#desk.point.callers.challenge)
   }
 
   #event(event: ReturnType<typeof decisionEvent>) {

@@ -1,5 +1,6 @@
 import { loadSettings, type Mode, parseTrustedProxy, serviceSettings, setting, streamsSettings, type Values } from '@caracal/service'
 import { EVIDENCE_MODES } from '@caracal/streams'
+import { type AuthMode, authProblems, authSettings } from './callers/auth-settings.ts'
 
 /** What every enforcement point takes; spread it into the role's own. `port` is the role's default. */
 export function enforcementSettings(port: number) {
@@ -15,6 +16,7 @@ export function enforcementSettings(port: number) {
       optional: true,
     }),
     ...loadSettings,
+    ...authSettings,
     GATEWAY_STS_HMAC_KEY: setting.key({ meaning: 'Signs calls to the STS and encrypts the secrets in them.' }),
     UPSTREAM_HOST_ALLOWLIST: setting.list({
       meaning: 'Hosts that may be called at all, `.example.com` for everything below; empty = those of registered resources.',
@@ -60,13 +62,16 @@ export function enforcementSettings(port: number) {
 export type EnforcementConfiguration = Values<ReturnType<typeof enforcementSettings>>
 
 /** What no single value shows: rules between the settings of an enforcement point. */
-export function enforcementProblems(values: {
-  readonly CARACAL_MODE: Mode
-  readonly TRUSTED_PROXIES: readonly string[]
-  readonly EVIDENCE: string
-  readonly STREAMS_DRIVER: string
-}): { name: string; rule: string }[] {
-  const problems: { name: string; rule: string }[] = []
+export function enforcementProblems(
+  values: {
+    readonly CARACAL_MODE: Mode
+    readonly TRUSTED_PROXIES: readonly string[]
+    readonly EVIDENCE: string
+    readonly STREAMS_DRIVER: string
+    readonly AUTH_MODE: AuthMode
+  } & Parameters<typeof authProblems>[0],
+): { name: string; rule: string }[] {
+  const problems: { name: string; rule: string }[] = [...authProblems(values)]
   if (values.TRUSTED_PROXIES.some((text) => parseTrustedProxy(text) === null))
     problems.push({ name: 'TRUSTED_PROXIES', rule: 'must be addresses or CIDRs' })
   if (values.CARACAL_MODE !== 'dev' && values.EVIDENCE === 'async') problems.push({ name: 'EVIDENCE', rule: 'may be async in dev only' })

@@ -11,6 +11,7 @@ import {
   ReplicaState,
   type RevocationFollower,
   RevocationView,
+  rememberUses,
 } from '@caracal/enforcement'
 import {
   type Check,
@@ -42,6 +43,8 @@ import {
 } from '@caracal/service'
 import { type EvidenceWriter, openEvidence, type RefusalAggregator, type Streams, startRefusalAggregator } from '@caracal/streams'
 import { type CallRates, callRates } from './call-rates.ts'
+import type { AuthMode } from './callers/auth-settings.ts'
+import { type Callers, openCallers } from './callers/open-callers.ts'
 import { ChargeClient } from './charges/charge-client.ts'
 import { CredentialCache } from './credential/credential-cache.ts'
 import { type EnforcementMetrics, enforcementMetrics } from './enforcement-metrics.ts'
@@ -89,6 +92,8 @@ export type EnforcementPoint = {
   readonly pools: UpstreamPools
   readonly credentials: CredentialCache
   readonly rates: CallRates
+  /** Reads and proves whoever calls, in the way that is configured. */
+  readonly callers: Callers
   /** Address that a request comes from, behind configured proxies. */
   readonly sourceOf: ReturnType<typeof createSourceOf>
   /** What `decideCall` takes. */
@@ -97,6 +102,8 @@ export type EnforcementPoint = {
   /** Run in reverse order after the last call was answered. */
   readonly stops: readonly StopHook[]
   readonly onStop: (name: string, stop: StopHook['stop']) => void
+  /** Lets a changed file become the value of a setting; what throws refuses it, and the old one stays. */
+  readonly takes: (setting: string, take: (value: string) => void | Promise<void>) => void
 }
 
 /** Connections for streams that Postgres carries. */
@@ -110,13 +117,14 @@ const SETTLE_MS = 3_000
 
 /**
  * Opens what every enforcement point stands on. It needs no database: configuration, revocations and credentials come from the STS,
- * and until they came every call is refused. `checks`: what the role adds to its probes.
+ * and until they came every call is refused. `checks`: what the role adds to its probes. `authMode`: its own, if not AUTH_MODE.
  */
 export async function openEnforcementPoint(
   role: EnforcementRole,
   config: EnforcementConfiguration,
   shared: EnforcementShared = {},
   checks: readonly Check[] = [],
+  authMode: AuthMode = config.AUTH_MODE,
 ): Promise<EnforcementPoint> {
   const logger = shared.logger ?? createLogger({ name: role, level: config.LOG_LEVEL, secrets: () => secretsOf(config) })
   if (config.CA_BUNDLE !== undefined) trustAuthorities(config.CA_BUNDLE)
@@ -173,11 +181,29 @@ export async function openEnforcementPoint(
   const credentials = new CredentialCache(sts, clock)
   const budgets = new ChargeClient({ client: sts, required: config.BUDGET_REQUIRED, logger, metrics })
   onStop('charges', () => budgets.close(SETTLE_MS))
-  const rates = callRates({ perApplication: config.APPLICATION_RATE, unprovenPerSource: config.UNPROVEN_RATE, verifier })
+  const rates = callRates({ perApplication: config.APPLICATION_RATE, unprovenPerSource: config.UNPROVEN_RATE })
+  const taking: Record<string, (value: string) => void | Promise<void>> = {}
+  const takes: EnforcementPoint['takes'] = (setting, take) => {
+    taking[setting] = take
+  }
+  const callers = openCallers({
+    mode: authMode,
+    config,
+    state,
+    verifier,
+    refresh: follower.refresh,
+    rates,
+    clock,
+    logger,
+    metrics,
+    takes,
+  })
+  // A nonce that this replica saw is refused without asking the store.
+  const uses = authMode === 'mandate' ? streams : rememberUses(streams, config.REPLAY_CACHE_SIZE)
   ownFiles(
     config,
     { database: carrier ?? undefined, streams: shared.streams === undefined ? streams : undefined },
-    { logger, metrics, onStop },
+    { logger, metrics, onStop, take: taking },
   )
   revocations.measure(revocationPropagation(metrics))
   unloadable.tell = observeFreshness(metrics, { revocations: view, policyAge: () => state.confirmedAgo() })
@@ -231,13 +257,14 @@ export async function openEnforcementPoint(
     pools,
     credentials,
     rates,
+    callers,
     sourceOf: createSourceOf(config.TRUSTED_PROXIES),
     calls: {
       state,
       view,
       verifier,
-      claim: streams.claim,
-      release: streams.release,
+      claim: uses.claim,
+      release: uses.release,
       refresh: follower.refresh,
       admit: rates.admit,
       shed: shedding.admit,
@@ -247,5 +274,6 @@ export async function openEnforcementPoint(
     probes,
     stops,
     onStop,
+    takes,
   }
 }

@@ -4,7 +4,7 @@ export { type Answer, answer, noContent, raw } from './answer.ts'
 export { type Authenticator, bearerToken, firstOf, type Presented } from './authenticator.ts'
 export { answerBrokenRequest, MAX_HEADER_FIELDS, mayAnswer } from './broken-request.ts'
 export { etag, ifMatch, ifNoneMatch } from './conditional.ts'
-export { trustAuthorities } from './configuration/certificates.ts'
+export { certificatesIn, trustAuthorities } from './configuration/certificates.ts'
 export { loadSettings, serviceSettings } from './configuration/common-settings.ts'
 export {
   type Configuration,
@@ -53,6 +53,7 @@ export {
   answerProbe,
   listen,
   type MetricsListener,
+  mayScrape,
   type PlainAnswer,
   startMetricsListener,
 } from './metrics-listener.ts'

@@ -118,20 +118,13 @@ export function labelled<L extends string>(histogram: Histogram<L>): (...values:
   }
 }
 
-/** `caracal_open_connections` of a listener. */
-export function observeConnections(metrics: Metrics, server: Pick<Server, 'getConnections'>): void {
-  metrics.gauge(
-    'caracal_open_connections',
-    'Client connections that are open.',
-    [],
-    (own) =>
-      new Promise((resolve) => {
-        server.getConnections((_error, count) => {
-          own.set(count ?? 0)
-          resolve()
-        })
-      }),
-  )
+/** `caracal_open_connections` of a listener, or of several together. */
+export function observeConnections(metrics: Metrics, ...servers: readonly Pick<Server, 'getConnections'>[]): void {
+  metrics.gauge('caracal_open_connections', 'Client connections that are open.', [], async (own) => {
+    const count = (server: (typeof servers)[number]) =>
+      new Promise<number>((resolve) => server.getConnections((_error, found) => resolve(found ?? 0)))
+    own.set((await Promise.all(servers.map(count))).reduce((sum, one) => sum + one, 0))
+  })
 }
 
 function demand(name: string, suffix: RegExp): void {

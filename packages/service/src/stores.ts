@@ -24,17 +24,23 @@ type Own = { readonly database?: Database | undefined; readonly streams?: Stream
 export function ownFiles(
   config: { readonly CA_BUNDLE: string | undefined },
   own: Own,
-  parts: { readonly logger: Logger; readonly metrics: Metrics; readonly onStop: OnStop },
+  parts: {
+    readonly logger: Logger
+    readonly metrics: Metrics
+    readonly onStop: OnStop
+    /** What takes new values of the role's own settings; it may be added to later. */
+    readonly take?: Record<string, (value: string) => void | Promise<void>>
+  },
 ): void {
   const { database, streams } = own
   const files = followFiles(config, {
     logger: parts.logger,
     metrics: parts.metrics,
-    take: {
-      DATABASE_URL: database === undefined ? undefined : (url) => database.relogin(url),
-      REDIS_URL: streams?.driver === 'redis' ? (url) => streams.relogin(url) : undefined,
+    take: Object.assign(parts.take ?? {}, {
+      DATABASE_URL: database === undefined ? undefined : (url: string) => database.relogin(url),
+      REDIS_URL: streams?.driver === 'redis' ? (url: string) => streams.relogin(url) : undefined,
       CA_BUNDLE: trustAuthorities,
-    },
+    }),
   })
   parts.onStop('files', files.stop)
 }

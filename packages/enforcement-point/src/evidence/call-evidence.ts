@@ -61,7 +61,7 @@ function subjectOf(zone: ZoneId, facts: Partial<CallFacts>, request: CallRequest
     request_id: request.requestId,
     ...(request.clientRequestId === undefined ? {} : { client_request_id: request.clientRequestId }),
     ...(request.traceId === undefined ? {} : { trace_id: request.traceId }),
-    ...(claims === undefined
+    ...(mandate === undefined || claims === undefined
       ? {}
       : {
           actor: {
@@ -70,7 +70,7 @@ function subjectOf(zone: ZoneId, facts: Partial<CallFacts>, request: CallRequest
             ...(claims.ses === undefined ? {} : { sessions: claims.ses }),
             ...(claims.dlg === undefined ? {} : { delegations: claims.dlg }),
           },
-          mandate: { jti: claims.jti, txn: claims.txn, expiry: claims.exp, ...(claims.mnd === undefined ? {} : { parents: claims.mnd }) },
+          ...standsOn(mandate),
         }),
     ...(resource === undefined ? {} : { resource: resource.identifier }),
     ...(facts.call === undefined
@@ -86,6 +86,13 @@ function subjectOf(zone: ZoneId, facts: Partial<CallFacts>, request: CallRequest
     ...(match === undefined ? {} : { scopes: [match.scope] }),
     ...(policy?.kind === 'active' && decision !== undefined ? { policy: { set_version: policy.setVersion, rules: decision.rules } } : {}),
   }
+}
+
+/** The mandate, or the key that its caller proved in its place. */
+function standsOn({ claims, credential }: CallFacts['mandate']): Pick<EventDraft, 'mandate' | 'credential'> {
+  if (credential !== undefined) return { credential }
+  const { jti, txn, exp, mnd } = claims
+  return { mandate: { jti, txn, expiry: exp, ...(mnd === undefined ? {} : { parents: mnd }) } }
 }
 
 /** A digest of the arguments when a rule read them: what was decided on can be shown later without being kept. */

@@ -1,6 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from 'node:http'
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
+import type { TlsOptions } from 'node:tls'
 import { newId, REASONS, type Refusal, type RequestId, refuse } from '@caracal/core'
 import { mayAnswer, problem, type RefusalContext, type WireRefusal } from '@caracal/service'
 import { lingerThenClose } from '../exchange/linger.ts'
@@ -27,7 +29,9 @@ export const MAX_HEADER_BYTES = 16 * 1024
  * The listener of the data path (P-067): headers of at most 16 KiB within 5 s, strict parsing, every refusal as problem+json with
  * `X-Caracal-Source` and `X-Request-Id`. How long a body may take is not decided here: uploads stream, and their idle time is watched.
  */
-export function createCallServer(options: CallServerOptions): Server {
+export function createCallServer(options: CallServerOptions & { readonly tls: TlsOptions }): TlsServer
+export function createCallServer(options: CallServerOptions): Server
+export function createCallServer(options: CallServerOptions & { readonly tls?: TlsOptions }): Server {
   const { service } = options
   const headersTimeoutMs = options.headersTimeoutMs ?? 5_000
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
@@ -37,20 +41,18 @@ export function createCallServer(options: CallServerOptions): Server {
       answerRefusal(response, refuse('internal_error'), { service, requestId })
     })
   }
-  const server = createServer(
-    {
-      maxHeaderSize: MAX_HEADER_BYTES,
-      insecureHTTPParser: false,
-      // Checked with our own refusal.
-      requireHostHeader: false,
-      headersTimeout: headersTimeoutMs,
-      requestTimeout: 0,
-      connectionsCheckingInterval: Math.min(1_000, headersTimeoutMs),
-      keepAliveTimeout: 60_000,
-      highWaterMark: 64 * 1024,
-    },
-    serve,
-  )
+  const limits = {
+    maxHeaderSize: MAX_HEADER_BYTES,
+    insecureHTTPParser: false,
+    // Checked with our own refusal.
+    requireHostHeader: false,
+    headersTimeout: headersTimeoutMs,
+    requestTimeout: 0,
+    connectionsCheckingInterval: Math.min(1_000, headersTimeoutMs),
+    keepAliveTimeout: 60_000,
+    highWaterMark: 64 * 1024,
+  }
+  const server = options.tls === undefined ? createServer(limits, serve) : createTlsServer({ ...limits, ...options.tls }, serve)
   // More would be dropped silently; the size limit is the limit.
   server.maxHeadersCount = 0
   server.maxConnections = options.maxConnections ?? 10_000
