@@ -253,6 +253,21 @@ describe('during and after a rollout', () => {
     expect(after.evidence).toContain('caracal-audit: 1 updated')
   })
 
+  test('[3-08] Helm’s own end is waited for; a revision that failed stops', async () => {
+    for (const role of ROLES) workload(role, { updatedReplicas: 2, readyReplicas: 2 })
+    const states = async () => {
+      const { told } = await check('--phase', 'during')
+      return told.gates.filter(({ evidence }) => evidence.startsWith('revision ')).map(({ state, evidence }) => `${state}: ${evidence}`)
+    }
+    revision(1, 'superseded')
+    revision(2, 'pending-upgrade')
+    expect(await states()).toEqual(['wait: revision 2 pending-upgrade'])
+    revision(2, 'deployed')
+    expect(await states()).toEqual(['go: revision 2 deployed'])
+    revision(2, 'failed')
+    expect(await states()).toEqual(['stop: revision 2 failed'])
+  })
+
   test('[2-06] [2-21] certificates of Ingresses must hold for two weeks more', async () => {
     const ingress = {
       apiVersion: 'networking.k8s.io/v1',

@@ -1,6 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { METRICS_PORT } from '@caracal/service'
-import { backupGate, certificateGate, externalSecretGate, migrationJob, planGate, rolledGate, unreadyStop } from './cluster-gates.ts'
+import {
+  backupGate,
+  certificateGate,
+  externalSecretGate,
+  migrationJob,
+  planGate,
+  releaseGate,
+  rolledGate,
+  unreadyStop,
+} from './cluster-gates.ts'
 import { fullnameOf } from './fullname.ts'
 import { helmRevisions } from './helm-release.ts'
 import type { Forward, Kubectl } from './kubectl.ts'
@@ -29,9 +38,10 @@ export type Place = {
 export async function checkCluster(place: Place, phase: Phase): Promise<readonly Row[]> {
   if (phase === 'pre') return await beforehand(place)
   const { cluster, release, namespace } = place
-  const [workloads, pods, job] = await Promise.all([
+  const [workloads, pods, revisions, job] = await Promise.all([
     workloadsOf(cluster, release),
     podsOf(cluster, release, ROLES),
+    helmRevisions(cluster, release),
     cluster.get('job', `${fullnameOf(release)}-migrate`),
   ])
   const migration = migrationJob(job)
@@ -44,7 +54,7 @@ export async function checkCluster(place: Place, phase: Phase): Promise<readonly
   const gates = serviceGates(looks)
   if (phase === 'during') {
     const ready = gates.filter(({ id }) => id === 'G6').map((one) => (one.state === 'stop' ? { ...one, state: 'wait' as const } : one))
-    return [migration.gate, schemaGate(looks.second), rolled, ...ready, ...stops]
+    return [migration.gate, schemaGate(looks.second), rolled, releaseGate(revisions), ...ready, ...stops]
   }
   const monitored = await Promise.all(
     ['servicemonitors.monitoring.coreos.com', 'prometheusrules.monitoring.coreos.com'].map((kind) =>
@@ -53,6 +63,7 @@ export async function checkCluster(place: Place, phase: Phase): Promise<readonly
   )
   return [
     rolled,
+    releaseGate(revisions),
     ...gates,
     await prometheusGate(place.prometheus, namespace, monitored.flat().length > 0),
     await certificateGate(cluster, release, Date.now()),

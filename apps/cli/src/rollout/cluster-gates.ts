@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto'
+import type { HelmRevision } from './helm-release.ts'
 import { type Kubectl, type KubeObject, listAt, nameOf, numberAt, textAt } from './kubectl.ts'
 import type { RolloutPlan } from './plan.ts'
 import { type Row, row } from './row.ts'
@@ -65,6 +66,14 @@ export function rolledGate(workloads: readonly Workload[], rolling: boolean): Ro
     return row('G6', 'Rolled out', 'go', workloads.map(({ name, ready, desired }) => `${name} ${ready}/${desired}`).join(', '))
   const words = behind.map(({ name, updated, ready, desired }) => `${name}: ${updated} updated, ${ready} ready of ${desired}`)
   return row('G6', 'Rolled out', rolling ? 'wait' : 'stop', words.join('; '))
+}
+
+/** Helm has finished with the newest revision: its hooks ran, and it waited as long as it was told to. */
+export function releaseGate([newest]: readonly HelmRevision[]): Row {
+  if (newest === undefined) return row('G6', 'Helm release', 'none', 'not installed by Helm')
+  const { revision, status } = newest
+  const state = status === 'deployed' ? 'go' : status.startsWith('pending-') ? 'wait' : 'stop'
+  return row('G6', 'Helm release', state, `revision ${revision} ${status}`)
 }
 
 /** STS or Gateway cannot prove readiness. */
