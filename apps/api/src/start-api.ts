@@ -32,6 +32,7 @@ import { openRevocationHub, type RevocationHub } from './revocations/hub.ts'
 import { applicationKeyRoutes } from './routes/application-keys.ts'
 import { applicationRoutes } from './routes/applications.ts'
 import { applyRoutes } from './routes/apply.ts'
+import { budgetRoutes } from './routes/budgets.ts'
 import { credentialRoutes } from './routes/credentials.ts'
 import { explainRoutes } from './routes/explain.ts'
 import { policyRoutes } from './routes/policies.ts'
@@ -41,6 +42,7 @@ import { resourceRoutes } from './routes/resources.ts'
 import { revocationRoutes } from './routes/revocations.ts'
 import { sessionRoutes } from './routes/sessions.ts'
 import { tokenRoutes } from './routes/tokens.ts'
+import { usageRoutes } from './routes/usage.ts'
 import { zoneRoutes } from './routes/zones.ts'
 import { sealingBySts } from './sealing.ts'
 
@@ -145,6 +147,8 @@ export function apiRoutes(desk: ApiDesk, hub: RevocationHub): RouteRow[] {
     ...resourceRoutes(desk),
     ...policyRoutes(desk),
     ...policySetRoutes(desk),
+    ...budgetRoutes(desk),
+    ...usageRoutes(desk),
     ...sessionRoutes(desk),
     ...revocationRoutes(desk, hub),
     ...explainRoutes(desk),

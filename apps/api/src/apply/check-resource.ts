@@ -1,12 +1,13 @@
 import { isReservedIdentifier, looksLikeId, type Provider, type Resource } from '@caracal/core'
 import { mcpOperationFault, parsePathTemplate } from '@caracal/enforcement'
+import { priceFaults } from './check-budget.ts'
 import { type Fault, isPlainUrl, rangeFaults } from './check-provider.ts'
 
 type Checked = Pick<Resource, 'identifier' | 'upstream' | 'scopes' | 'operations' | 'egressAllow' | 'kind'>
 
 /** What of a resource does not hold together by itself. */
 export function resourceFaults(resource: Checked): readonly Fault[] {
-  const faults: Fault[] = [...rangeFaults(resource.egressAllow, 'egressAllow')]
+  const faults: Fault[] = [...rangeFaults(resource.egressAllow, 'egressAllow'), ...priceFaults(resource.operations)]
   if (looksLikeId(resource.identifier)) faults.push({ field: 'identifier', message: 'must not look like an id' })
   if (isReservedIdentifier(resource.identifier)) faults.push({ field: 'identifier', message: 'is reserved for Caracal itself' })
   if (!URL.canParse(resource.identifier)) faults.push({ field: 'identifier', message: 'must be an absolute URI without fragment' })

@@ -1,5 +1,6 @@
-import { NAME, RESOURCE_DEFAULTS } from '@caracal/core'
+import { AMOUNT, BUDGET_PERIODS, NAME, RESOURCE_DEFAULTS } from '@caracal/core'
 import { type Static, Type } from 'typebox'
+import { withPlainPrices } from './check-budget.ts'
 
 const strict = { additionalProperties: false } as const
 
@@ -16,6 +17,22 @@ const Host = Type.String({
   pattern: '^[A-Za-z0-9.-]+(:[0-9]{1,5})?$|^\\[[0-9a-fA-F:]+\\](:[0-9]{1,5})?$',
   description: 'a host, or host:port',
 })
+
+const Amount = Type.String({
+  pattern: AMOUNT.source,
+  description: 'a decimal in quotes with at most 12 digits and six places, such as "0.02"',
+})
+const Currency = Type.String({ pattern: '^[A-Z]{3}$', description: 'a currency of ISO 4217, such as EUR' })
+
+/** What a call of an operation costs; `actual` names the header of the answer that says it exactly. */
+export const PriceText = Type.Object(
+  {
+    amount: Amount,
+    currency: Currency,
+    actual: Type.Optional(Type.String({ pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$", description: 'the name of a header' })),
+  },
+  strict,
+)
 
 /** A secret never stands in a document that is kept: it comes from the environment or a file of whoever applies. */
 const Secret = Type.Union(
@@ -80,6 +97,7 @@ export const ResourceDocument = Type.Object(
             method: Type.String({ pattern: '^(\\*|[A-Z]{1,32}|[a-z][A-Za-z]*(/[A-Za-z_]+){0,3})$' }),
             path: Type.String({ minLength: 1, maxLength: 1024 }),
             scope: Scope,
+            price: Type.Optional(PriceText),
           },
           strict,
         ),
@@ -106,6 +124,30 @@ export const ResourceDocument = Type.Object(
   strict,
 )
 
+export const BudgetDocument = Type.Object(
+  {
+    kind: Type.Literal('Budget'),
+    zone: Type.Optional(Name),
+    name: Name,
+    holder: Type.String({
+      minLength: 1,
+      maxLength: 63,
+      description: 'the name of an application, or the id of a session, delegation or subject',
+    }),
+    limit: Type.Union(
+      [
+        Type.Object({ amount: Amount, currency: Currency }, strict),
+        Type.Object({ calls: Type.Integer({ minimum: 0, maximum: 1_000_000_000_000 }) }, strict),
+      ],
+      { description: '{ amount: "25.00", currency: EUR } or { calls: 1000 }' },
+    ),
+    per: Type.Optional(Type.Enum([...BUDGET_PERIODS])),
+    window: Type.Optional(Type.Enum(['calendar', 'rolling'])),
+  },
+  strict,
+)
+
+export type BudgetDocument = Static<typeof BudgetDocument>
 export type ZoneDocument = Static<typeof ZoneDocument>
 export type ApplicationDocument = Static<typeof ApplicationDocument>
 export type ProviderDocument = Static<typeof ProviderDocument>
@@ -115,7 +157,7 @@ export type ResourceDocument = Static<typeof ResourceDocument>
 export function resourceDefaults(document: ResourceDocument) {
   return {
     kind: document.type ?? 'http',
-    operations: document.operations ?? [],
+    operations: withPlainPrices(document.operations ?? []),
     mandateLife: document.mandateLife ?? RESOURCE_DEFAULTS.mandateLife,
     once: document.once ?? RESOURCE_DEFAULTS.once,
     egressAllow: document.egressAllow ?? [],

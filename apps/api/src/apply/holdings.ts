@@ -1,5 +1,6 @@
 import {
   type Application,
+  type Budget,
   type PolicyDocument,
   type PolicyId,
   type PolicySetMember,
@@ -15,6 +16,7 @@ import {
   activePolicy,
   findPolicySetVersion,
   findPolicyVersions,
+  listBudgets,
   listPolicyHashes,
   listProviderSecrets,
   loadZoneConfiguration,
@@ -31,6 +33,7 @@ export type Holdings = {
   readonly applications: readonly Application[]
   readonly providers: readonly Provider[]
   readonly resources: readonly Resource[]
+  readonly budgets: readonly Budget[]
   /** Ids of the zone and of what it holds that are revoked. */
   readonly revoked: ReadonlySet<string>
   readonly secrets: ReadonlyMap<ProviderId, { readonly version: number; readonly digest: string | null }>
@@ -42,15 +45,19 @@ export type Holdings = {
   } | null
 }
 
+/** Documents name far fewer; those of sessions are made by whoever starts them. */
+const MOST_BUDGETS = 100_000
+
 /** Reads a zone; undefined when it is gone. */
 export async function readHoldings(db: Queryable, id: ZoneId): Promise<Holdings | undefined> {
   const [configuration] = await loadZoneConfiguration(db, id)
   if (configuration === undefined) return undefined
   const { zone, applications, providers, resources } = configuration
+  const { items: budgets } = await listBudgets(db, id, { limit: MOST_BUDGETS })
   const policies = await listPolicyHashes(db, id)
   const active = await readActive(db, id)
   const revoked = new Set((await standingRevocations(db, id)).map((revocation) => revocation.id))
-  return { zone, applications, providers, resources, revoked, secrets: await listProviderSecrets(db, id), policies, active }
+  return { zone, applications, providers, resources, budgets, revoked, secrets: await listProviderSecrets(db, id), policies, active }
 }
 
 /** The active set version with its documents; null before the first activation. */

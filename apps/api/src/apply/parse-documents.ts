@@ -2,7 +2,7 @@ import { NAME, type PolicyDocument, policyFromNode } from '@caracal/core'
 import type { TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 import { type Document, isMap, isPair, isScalar, LineCounter, parseAllDocuments } from 'yaml'
-import { ApplicationDocument, ProviderDocument, ResourceDocument, ZoneDocument } from './document-schemas.ts'
+import { ApplicationDocument, BudgetDocument, ProviderDocument, ResourceDocument, ZoneDocument } from './document-schemas.ts'
 
 export type SourceFile = { readonly file: string; readonly text: string }
 
@@ -27,10 +27,17 @@ export type ParsedDocument = {
   | { readonly kind: 'Application'; readonly body: ApplicationDocument }
   | { readonly kind: 'Provider'; readonly body: ProviderDocument }
   | { readonly kind: 'Resource'; readonly body: ResourceDocument }
+  | { readonly kind: 'Budget'; readonly body: BudgetDocument }
   | { readonly kind: 'Policy'; readonly zone: string | undefined; readonly body: PolicyDocument; readonly source: string }
 )
 
-const SCHEMAS = { Zone: ZoneDocument, Application: ApplicationDocument, Provider: ProviderDocument, Resource: ResourceDocument } as const
+const SCHEMAS = {
+  Zone: ZoneDocument,
+  Application: ApplicationDocument,
+  Provider: ProviderDocument,
+  Resource: ResourceDocument,
+  Budget: BudgetDocument,
+} as const
 
 export const DOCUMENT_KINDS = [...Object.keys(SCHEMAS), 'Policy']
 

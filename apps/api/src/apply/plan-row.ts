@@ -1,5 +1,15 @@
-import { type ApplicationId, type Id, type IdKind, newId, type ProviderId, type ResourceId, type Zone, type ZoneId } from '@caracal/core'
-import type { NewSecret, ProviderFields, ResourceFields } from '@caracal/postgres'
+import {
+  type ApplicationId,
+  type BudgetId,
+  type Id,
+  type IdKind,
+  newId,
+  type ProviderId,
+  type ResourceId,
+  type Zone,
+  type ZoneId,
+} from '@caracal/core'
+import type { BudgetFields, NewSecret, ProviderFields, ResourceFields } from '@caracal/postgres'
 import type { Holdings } from './holdings.ts'
 import type { DocumentProblem, ParsedDocument } from './parse-documents.ts'
 
@@ -30,6 +40,7 @@ export type RowWrite =
       /** Undefined: it stays; null: it goes. */
       readonly secret: NewSecret | null | undefined
     }
+  | { readonly kind: 'budget'; readonly id: BudgetId; readonly version: number | undefined; readonly fields: BudgetFields }
   | { readonly kind: 'resource'; readonly id: ResourceId; readonly version: number | undefined; readonly fields: ResourceFields }
 
 export type PlannedRow = { readonly step: PlanStep; readonly write: RowWrite }

@@ -3,6 +3,7 @@ import type { ResourceFields } from '@caracal/postgres'
 import { checkTogether } from './check-together.ts'
 import type { Holdings } from './holdings.ts'
 import type { DocumentProblem, ParsedDocument } from './parse-documents.ts'
+import { planBudget } from './plan-budget.ts'
 import { planProvider, providerFieldsOf } from './plan-provider.ts'
 import { planResource, resourceFieldsOf } from './plan-resource.ts'
 import { type Draft, documentsOf, type NewIds, type PlannedRow, planRow } from './plan-row.ts'
@@ -46,6 +47,7 @@ export function planRows(
   const applications = planApplications(draft)
   for (const document of documentsOf(draft, 'Provider')) planProvider(draft, document, secrets)
   for (const document of documentsOf(draft, 'Resource')) planResource(draft, document)
+  for (const document of documentsOf(draft, 'Budget')) planBudget(draft, document, applications)
   checkTogether(draft)
   return {
     id: zone.id,

@@ -22,7 +22,8 @@ function inWords(value: unknown): string {
 }
 
 function operationChanges(before: readonly Operation[] = [], after: readonly Operation[] = []): string[] {
-  const text = ({ method, path, scope }: Operation) => `${method} ${path} (${scope})`
+  const text = ({ method, path, scope, price }: Operation) =>
+    `${method} ${path} (${scope}${price === undefined ? '' : `, ${price.amount} ${price.currency}${price.actual === undefined ? '' : ` or ${price.actual}`}`})`
   const [was, is] = [before.map(text), after.map(text)]
   const gone = was.filter((one) => !is.includes(one)).map((one) => `operation removed: ${one}`)
   const fresh = is.filter((one) => !was.includes(one)).map((one) => `operation added: ${one}`)

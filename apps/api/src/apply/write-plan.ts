@@ -15,6 +15,7 @@ import {
   addPolicySetVersion,
   addPolicyVersion,
   createApplication,
+  createBudget,
   createPolicy,
   createPolicySet,
   createProvider,
@@ -23,6 +24,7 @@ import {
   findPolicySetByName,
   type Queryable,
   updateApplication,
+  updateBudget,
   updateProvider,
   updateResource,
   updateZone,
@@ -72,6 +74,10 @@ async function rowOf(tx: Queryable, zone: ZoneId, write: RowWrite, now: UnixMill
       if (write.version === undefined) return createProvider(tx, { id, zone, ...fields, secret: secret ?? null }, now)
       return updateProvider(tx, { id, zone, version: write.version }, { ...fields, ...(secret === undefined ? {} : { secret }) }, now)
     }
+    case 'budget':
+      return write.version === undefined
+        ? createBudget(tx, { ...write.fields, id: write.id, zone }, now)
+        : updateBudget(tx, { id: write.id, zone, version: write.version }, write.fields, now)
     case 'resource':
       return write.version === undefined
         ? createResource(tx, { ...write.fields, id: write.id, zone }, now)

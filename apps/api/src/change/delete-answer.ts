@@ -7,7 +7,7 @@ import type { Change } from './commit-change.ts'
 export function deletion(
   what: {
     readonly zone: ZoneId
-    readonly kind: RevocationKind | 'policy'
+    readonly kind: RevocationKind | 'policy' | 'budget'
     readonly id: string
     readonly name: string
     readonly dryRun: boolean

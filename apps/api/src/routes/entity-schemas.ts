@@ -21,13 +21,16 @@ export const ProviderBody = Type.Object(
   },
   { additionalProperties: true, description: 'With the members of its kind; never its secret' },
 )
+const PriceBody = Type.Object({ amount: Type.String(), currency: Type.String(), actual: Type.Optional(Type.String()) })
 export const ResourceBody = Type.Object({
   ...inZone,
   kind: Type.String(),
   identifier: Type.String(),
   upstream: Type.String(),
   scopes: Type.Array(Type.String()),
-  operations: Type.Array(Type.Object({ method: Type.String(), path: Type.String(), scope: Type.String() })),
+  operations: Type.Array(
+    Type.Object({ method: Type.String(), path: Type.String(), scope: Type.String(), price: Type.Optional(PriceBody) }),
+  ),
   provider: Type.Union([Type.String(), Type.Null()]),
   mandateLife: Type.Integer(),
   once: Type.Boolean(),
@@ -36,6 +39,20 @@ export const ResourceBody = Type.Object({
   maxBodyBytes: Type.Integer(),
   timeouts: Type.Object({ connect: Type.Number(), firstByte: Type.Number(), idle: Type.Number(), stream: Type.Number() }),
   ...revocable,
+  ...stored,
+})
+export const BudgetBody = Type.Object({
+  ...inZone,
+  holder: Type.String(),
+  limit: Type.Union([Type.Object({ amount: Type.String(), currency: Type.String() }), Type.Object({ calls: Type.Integer() })]),
+  window: Type.String(),
+  per: Type.Union([Type.String(), Type.Null()]),
+  standing: Type.Object({
+    spent: Type.String(),
+    reserved: Type.String(),
+    remaining: Type.String(),
+    resetsAt: Type.Union([Type.Number(), Type.Null()]),
+  }),
   ...stored,
 })
 export const PolicyBody = Type.Object({ ...inZone, ...stored })
