@@ -12,6 +12,8 @@ export type Ran = { readonly code: number; readonly stdout: string; readonly std
 export type Installation = {
   readonly home: string
   readonly endpoints: Readonly<Record<'api' | 'sts' | 'gateway' | 'audit' | 'coordinator', string>>
+  /** The MCP Adapter, with `--mcp`. */
+  readonly mcp?: string | undefined
   /** Seconds from the start of the process to "ready", as it says itself. */
   readonly seconds: number
   /** Everything that the process printed so far. */
@@ -63,6 +65,7 @@ export async function startInstallation(options: { home?: string; args?: readonl
   return {
     home,
     endpoints: ready.endpoints,
+    mcp: ready.mcp,
     seconds: ready.seconds,
     output: () => printed.join(''),
     caracal: (args, env = {}) => caracal(args, { CARACAL_HOME: home, ...env }),
@@ -74,7 +77,7 @@ export async function startInstallation(options: { home?: string; args?: readonl
   }
 }
 
-type Ready = { readonly endpoints: Installation['endpoints']; readonly seconds: number }
+type Ready = { readonly endpoints: Installation['endpoints']; readonly mcp?: string; readonly seconds: number }
 
 function readyLine(child: ChildProcess, printed: string[], exited: Promise<number | null>): Promise<Ready> {
   return new Promise((resolve, reject) => {

@@ -18,6 +18,8 @@ export type InstallationOptions = {
   readonly state: string
   readonly databaseUrl?: string | undefined
   readonly redisUrl?: string | undefined
+  /** MCP servers, `name=url,…`: then the MCP Adapter starts too. */
+  readonly mcpServers?: string | undefined
   /** Added to every port. */
   readonly portOffset: number
   /** Ends the start between two steps, or a step that hangs. */
@@ -27,6 +29,8 @@ export type InstallationOptions = {
 
 export type Installation = {
   readonly endpoints: Endpoints
+  /** Where the MCP Adapter is, when there are MCP servers. */
+  readonly mcp?: string
   readonly keys: EmbeddedKeys
   readonly upstream: CanaryUpstream
   /** No zone existed before. */
@@ -67,7 +71,8 @@ async function startAll(options: InstallationOptions, closers: (() => unknown)[]
     options.onStep?.(name)
   }
   closers.push(lockState(options.state))
-  await assertPortsFree(options.portOffset)
+  const roles: readonly Role[] = options.mcpServers === undefined ? START_ORDER : [...START_ORDER, 'mcp-adapter']
+  await assertPortsFree(options.portOffset, roles)
   const keys = loadEmbeddedKeys(join(options.state, 'keys'))
   const secrets = Object.values(keys)
   const logger = createLogger({ name: 'caracal', level: 'warn', secrets, write: (line) => void process.stderr.write(line) })
@@ -77,7 +82,7 @@ async function startAll(options: InstallationOptions, closers: (() => unknown)[]
   await migrateUp(database)
   const streams = await openBus(options, keys, database, logger, closers)
   const endpoints = endpointsOf(options.portOffset)
-  for (const role of START_ORDER) {
+  for (const role of roles) {
     step(`starting ${role}`)
     const service: RunningService = await ROLES[role](environmentOf(role, options, keys, endpoints), {
       database,
@@ -92,7 +97,8 @@ async function startAll(options: InstallationOptions, closers: (() => unknown)[]
   writeFileSync(endpointsFile, `${JSON.stringify(endpoints, null, 2)}\n`, { mode: 0o600 })
   closers.push(() => rmSync(endpointsFile, { force: true }))
   const { rows } = await listZones(database)
-  return { endpoints, keys, upstream, first: rows === 0, stop }
+  const mcp = options.mcpServers === undefined ? {} : { mcp: addressOf('mcp-adapter', options.portOffset) }
+  return { endpoints, ...mcp, keys, upstream, first: rows === 0, stop }
 }
 
 async function listZones(database: Database): Promise<{ rows: number }> {
@@ -135,8 +141,12 @@ async function openBus(
   return streams
 }
 
+function addressOf(role: Role, offset: number): string {
+  return `http://127.0.0.1:${PORTS[role].port + offset}`
+}
+
 function endpointsOf(offset: number): Endpoints {
-  const at = (role: Role) => `http://127.0.0.1:${PORTS[role].port + offset}`
+  const at = (role: Role) => addressOf(role, offset)
   return { api: at('api'), sts: at('sts'), gateway: at('gateway'), audit: at('audit'), coordinator: at('coordinator') }
 }
 
@@ -174,6 +184,7 @@ function environmentOf(role: Role, options: InstallationOptions, keys: EmbeddedK
     COORDINATOR_TOKEN: keys.coordinatorToken,
     STS_ADMIN_TOKEN: keys.stsAdminToken,
     AUDIT_ADMIN_TOKEN: keys.auditAdminToken,
+    ...(options.mcpServers === undefined ? {} : { MCP_SERVERS: options.mcpServers }),
     ...(options.databaseUrl ? { DATABASE_URL: options.databaseUrl } : {}),
     ...(options.redisUrl ? { REDIS_URL: options.redisUrl } : {}),
   }

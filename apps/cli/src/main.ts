@@ -31,6 +31,7 @@ export function program(): Command {
     .description('start everything in one process, until Ctrl-C')
     .option('--database-url <url>', 'a Postgres server instead of the embedded one; with a password as @file or @- (standard input)')
     .option('--redis-url <url>', 'a Redis server for the streams instead of Postgres; with a password as @file or @-')
+    .option('--mcp <servers>', 'MCP servers, name=url,…: starts the MCP Adapter too')
     .option('--port-offset <n>', 'added to every port', '0')
     .action(async (options) => (await import('./commands/up.ts')).up(here(), options))
   caracal
@@ -123,6 +124,21 @@ export function program(): Command {
     .option('--ttl <seconds>', 'lifetime asked for')
     .option('--once', 'single use', false)
     .action(async (options) => (await import('./commands/mandate.ts')).printMandate(here(), options))
+
+  caracal
+    .command('usage')
+    .description('what calls cost that budgets counted: one by one, newest first, or in sums')
+    .option('-z, --zone <zone>', 'zone name or id')
+    .option('--by <group>', 'sums by application, session, subject, resource, operation, day or hour')
+    .option('--application <name>', 'of one application')
+    .option('--resource <name>', 'of one resource')
+    .option('--budget <name>', 'that one budget paid for')
+    .option('--session <id>', 'of one session')
+    .option('--subject <id>', 'on behalf of one subject')
+    .option('--from <time>', 'from this day or moment on (UTC)')
+    .option('--to <time>', 'before this day or moment (UTC)')
+    .option('--limit <n>', 'at most so many lines', '100')
+    .action(async (options) => (await import('./commands/usage.ts')).usage(here(), options))
 
   caracal
     .command('canary')

@@ -2,6 +2,7 @@ import { apiConfiguration, startApi } from '@caracal/api'
 import { auditConfiguration, startAudit } from '@caracal/audit'
 import { coordinatorConfiguration, startCoordinator } from '@caracal/coordinator'
 import { gatewayConfiguration, startGateway } from '@caracal/gateway'
+import { mcpConfiguration, startMcpAdapter } from '@caracal/mcp-adapter'
 import type { Database } from '@caracal/postgres'
 import type { Environment, Logger, OtherMetrics, RunningService } from '@caracal/service'
 import type { Streams } from '@caracal/streams'
@@ -25,6 +26,7 @@ export const ROLES = {
   audit: (environment, shared) => startAudit(auditConfiguration.parse(environment), shared),
   coordinator: (environment, shared) => startCoordinator(coordinatorConfiguration.parse(environment), shared),
   gateway: (environment, shared) => startGateway(gatewayConfiguration.parse(environment), shared),
+  'mcp-adapter': (environment, shared) => startMcpAdapter(mcpConfiguration.parse(environment), shared),
 } satisfies Readonly<Record<string, RoleStart>> as Readonly<Record<Role, RoleStart>>
 
 /** How the environment of each is read. */
@@ -34,11 +36,12 @@ export const CONFIGURATIONS = {
   audit: auditConfiguration,
   coordinator: coordinatorConfiguration,
   gateway: gatewayConfiguration,
+  'mcp-adapter': mcpConfiguration,
 } as const satisfies Readonly<Record<Role, { readonly parse: (environment: Environment) => unknown }>>
 
-export type Role = 'api' | 'sts' | 'gateway' | 'audit' | 'coordinator'
+export type Role = 'api' | 'sts' | 'gateway' | 'mcp-adapter' | 'audit' | 'coordinator'
 
-/** Order of starting: who is asked before who asks. Stopping goes the other way. */
+/** Order of starting: who is asked before who asks. Stopping goes the other way. The MCP Adapter is there only where there are MCP servers. */
 export const START_ORDER = ['sts', 'api', 'audit', 'coordinator', 'gateway'] as const satisfies readonly Role[]
 
 /** Ports of the roles on one machine, and of their metrics (3-wire: metrics stand on a port of their own). */
@@ -48,6 +51,7 @@ export const PORTS: Readonly<Record<Role, { readonly port: number; readonly metr
   gateway: { port: 8081, metrics: 9466 },
   audit: { port: 9090, metrics: 9467 },
   coordinator: { port: 4000, metrics: 9468 },
+  'mcp-adapter': { port: 8082, metrics: 9469 },
 }
 
 /** Port of the notes API that the quick start and the canary call. */

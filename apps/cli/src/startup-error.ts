@@ -2,22 +2,22 @@ import { createServer } from 'node:net'
 import { ConfigurationError } from '@caracal/service'
 import { CliError } from './cli-error.ts'
 import { type DatabasePlace, databaseError } from './database-error.ts'
-import { CANARY_PORT, PORTS } from './roles.ts'
+import { CANARY_PORT, PORTS, type Role, START_ORDER } from './roles.ts'
 
 const OTHER_PORTS = "End what listens there, or move all ports: `caracal up --port-offset 100` (`make up ARGS='--port-offset 100'`)."
 
 /** Every port that `caracal up` takes, with whose it is. */
-function portsOf(offset: number): { readonly port: number; readonly whose: string }[] {
+function portsOf(offset: number, roles: readonly Role[]): { readonly port: number; readonly whose: string }[] {
   return [
-    ...Object.entries(PORTS).flatMap(([role, { port, metrics }]) => [
-      { port: port + offset, whose: role },
-      { port: metrics + offset, whose: `metrics of ${role}` },
+    ...roles.flatMap((role) => [
+      { port: PORTS[role].port + offset, whose: role },
+      { port: PORTS[role].metrics + offset, whose: `metrics of ${role}` },
     ]),
     { port: CANARY_PORT + offset, whose: 'the notes API of the quick start' },
   ]
 }
 
-const HIGHEST = Math.max(...portsOf(0).map(({ port }) => port))
+const HIGHEST = Math.max(...portsOf(0, [...START_ORDER, 'mcp-adapter']).map(({ port }) => port))
 
 /** The offset that the person gave; with it every port is one. */
 export function parsePortOffset(text: string): number {
@@ -34,8 +34,8 @@ export function assertRedisUrl(url: string | undefined): void {
 }
 
 /** All ports are free a moment before anything starts; else all that are not are named at once. */
-export async function assertPortsFree(offset: number): Promise<void> {
-  const found = await Promise.all(portsOf(offset).map(async (one) => ({ ...one, problem: await listenProblem(one.port) })))
+export async function assertPortsFree(offset: number, roles: readonly Role[] = START_ORDER): Promise<void> {
+  const found = await Promise.all(portsOf(offset, roles).map(async (one) => ({ ...one, problem: await listenProblem(one.port) })))
   const taken = found.filter(({ problem }) => problem !== undefined)
   if (taken.length > 0) {
     const lines = taken.map(({ port, whose, problem }) => `${port} (${whose}): ${problem}`)

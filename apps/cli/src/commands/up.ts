@@ -12,7 +12,7 @@ import type { CommandContext } from './command.ts'
 import { createCredential } from './credential.ts'
 import { type ClientCredential, mintMandate } from './mandate.ts'
 
-export type UpOptions = { readonly databaseUrl?: string; readonly redisUrl?: string; readonly portOffset: string }
+export type UpOptions = { readonly databaseUrl?: string; readonly redisUrl?: string; readonly mcp?: string; readonly portOffset: string }
 
 const QUICKSTART = join(import.meta.dirname, '../../../../examples/quickstart')
 const NOTES = 'https://notes.example/'
@@ -36,7 +36,9 @@ export async function up(command: CommandContext, options: UpOptions): Promise<v
     const mandate = await demonstrate(command, installation, context, state)
     const seconds = ((performance.now() - began) / 1000).toFixed(1)
     if (command.output.json)
-      command.output.line(JSON.stringify({ ready: true, seconds: Number(seconds), endpoints: installation.endpoints, state }))
+      command.output.line(
+        JSON.stringify({ ready: true, seconds: Number(seconds), endpoints: installation.endpoints, mcp: installation.mcp, state }),
+      )
     else for (const line of greeting(installation, mandate, seconds, state)) command.output.line(line)
     await stop.requested
     command.output.note('stopping')
@@ -50,7 +52,8 @@ async function start(output: Output, state: string, options: UpOptions, signal: 
   const databaseUrl = urlArgument(options.databaseUrl, '--database-url')
   const redisUrl = urlArgument(options.redisUrl, '--redis-url')
   assertRedisUrl(redisUrl)
-  const begin = (onStep: (step: string) => void) => startInstallation({ state, databaseUrl, redisUrl, portOffset, signal, onStep })
+  const begin = (onStep: (step: string) => void) =>
+    startInstallation({ state, databaseUrl, redisUrl, mcpServers: options.mcp, portOffset, signal, onStep })
   if (output.json || !process.stdout.isTTY) return begin((step) => output.note(step))
   const found: { installation?: Installation } = {}
   await new Listr([
@@ -113,7 +116,10 @@ function quickstartDocuments({ upstream }: Installation, state: string): string 
 function greeting(installation: Installation, mandate: string | undefined, seconds: string, state: string): string[] {
   const { endpoints } = installation
   const heading = (text: string) => colour('bold', text)
-  const addresses = Object.entries(endpoints).map(([name, url]) => `  ${name.padEnd(12)} ${url}`)
+  const { mcp } = installation
+  const addresses = Object.entries(mcp === undefined ? endpoints : { ...endpoints, mcp: `${mcp}/mcp/{server}` }).map(
+    ([name, url]) => `  ${name.padEnd(12)} ${url}`,
+  )
   const lines = [`${colour('green', 'ready')} in ${seconds} s; state in ${state}`, '', ...addresses]
   if (mandate !== undefined) {
     const curl = (method: string, path: string) =>

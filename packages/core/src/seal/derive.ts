@@ -10,6 +10,7 @@ export const KEY_PURPOSES = {
   'internal-body': 'encrypts bodies of internal calls that carry a secret',
   evidence: 'authenticates evidence on its way to the ledger',
   streams: 'authenticates messages on streams',
+  'mcp-session': 'seals ids of MCP sessions',
   'internal-keys': 'makes the keys between roles where they are not given',
 } as const
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { RequestId, ZoneId } from '@caracal/core'
-import type { CallFacts, CallVerdict } from '@caracal/enforcement'
+import type { Refusal, RequestId, ZoneId } from '@caracal/core'
+import type { CallFacts } from '@caracal/enforcement'
 import type { EventDraft } from '@caracal/streams'
 import type { Outcome } from '../exchange/forward.ts'
 
@@ -11,13 +11,23 @@ export type CallRequest = {
   readonly traceId: string | undefined
   /** Query and the part of the body that a rule could read. */
   readonly shown: { readonly query: string; readonly body: Buffer | null }
+  /** Arguments of an MCP message: what they were can be proven later, what they say is not kept (P-093). */
+  readonly arguments?: { readonly sha256: string; readonly bytes: number }
 }
+
+/** What was decided, of a call or of a message that is none by itself. */
+export type Judged =
+  | { readonly decision: 'allow'; readonly facts: Partial<CallFacts>; readonly revocationPosition: string; readonly degraded?: boolean }
+  | { readonly decision: 'hold' | 'deny'; readonly facts: Partial<CallFacts>; readonly refusal: Refusal }
+
+/** What was established of whoever is allowed to do it. */
+export type Established = Pick<CallFacts, 'mandate'> & Partial<CallFacts>
 
 /**
  * Evidence of what was decided about a call. Null for what is only counted (`noteEarlyRefusals`): while no mandate is proven, because
  * anybody could name any zone, and above the rate of an Application, whose flood must not fill the log (P-095, P-169).
  */
-export function decisionEvent(verdict: CallVerdict, request: CallRequest): EventDraft | null {
+export function decisionEvent(verdict: Judged, request: CallRequest): EventDraft | null {
   const { facts } = verdict
   const zone = facts.mandate?.claims.zone
   if (zone === undefined || (verdict.decision === 'deny' && verdict.refusal.reason === 'rate_limited')) return null
@@ -27,13 +37,19 @@ export function decisionEvent(verdict: CallVerdict, request: CallRequest): Event
     type,
     decision: verdict.decision,
     ...(verdict.decision === 'allow'
-      ? { details: { revocation_position: verdict.revocationPosition } }
+      ? {
+          details: {
+            ...argumentsSize(request),
+            revocation_position: verdict.revocationPosition,
+            ...(verdict.degraded === true ? { degraded: true } : {}),
+          },
+        }
       : { reason: verdict.refusal.reason }),
   }
 }
 
 /** Evidence that an allowed call could not go out after all. */
-export function refusedLater(facts: CallFacts, request: CallRequest, reason: EventDraft['reason']): EventDraft {
+export function refusedLater(facts: Established, request: CallRequest, reason: EventDraft['reason']): EventDraft {
   return {
     ...subjectOf(facts.mandate.claims.zone, facts, request),
     type: 'call.refused',
@@ -43,7 +59,7 @@ export function refusedLater(facts: CallFacts, request: CallRequest, reason: Eve
 }
 
 /** Evidence of how a forwarded call ended. */
-export function outcomeEvent(facts: CallFacts, request: CallRequest, outcome: Outcome): EventDraft {
+export function outcomeEvent(facts: Established, request: CallRequest, outcome: Outcome): EventDraft {
   const { interrupted, ...rest } = outcome
   return {
     ...subjectOf(facts.mandate.claims.zone, facts, request),
@@ -96,9 +112,14 @@ function standsOn({ claims, credential }: CallFacts['mandate']): Pick<EventDraft
 }
 
 /** A digest of the arguments when a rule read them: what was decided on can be shown later without being kept. */
-function argumentsDigest(facts: Partial<CallFacts>, { shown }: CallRequest): { arguments?: string } {
+function argumentsDigest(facts: Partial<CallFacts>, { shown, arguments: given }: CallRequest): { arguments?: string } {
+  if (given !== undefined) return { arguments: given.sha256 }
   if (!(facts.callReads ?? []).some((read) => ['operation.query', 'operation.body', 'operation.*'].includes(read))) return {}
   const digest = createHash('sha256').update(`${shown.query}\n`)
   if (shown.body !== null) digest.update(shown.body)
   return { arguments: digest.digest('hex') }
+}
+
+function argumentsSize({ arguments: given }: CallRequest): { arguments_bytes?: number } {
+  return given === undefined ? {} : { arguments_bytes: given.bytes }
 }

@@ -5,14 +5,14 @@ import type { ResponsePlace } from '../headers/header-hygiene.ts'
 import { upstreamFault } from '../upstream/upstream-error.ts'
 import type { Lease } from '../upstream/upstream-pools.ts'
 import { ClientResponse } from './client-response.ts'
-import { type UploadBody, UploadError } from './upload-body.ts'
+import { UploadBody, UploadError } from './upload-body.ts'
 
 export type ForwardInput = {
   readonly request: IncomingMessage
   readonly response: ServerResponse
   readonly lease: Lease
-  /** Null when the request has none. */
-  readonly body: UploadBody | null
+  /** Null when the request has none; bytes when it was read already. */
+  readonly body: UploadBody | Buffer | null
   /** Path below the upstream's origin with its query, byte for byte as it goes out. */
   readonly path: string
   /** Host header of the upstream. */
@@ -76,6 +76,8 @@ export function forward(input: ForwardInput): RunningExchange {
 class Exchange implements Dispatcher.DispatchHandler {
   readonly done: Promise<Outcome>
   readonly #input: ForwardInput
+  /** The upload, while there may be one to end. */
+  readonly #upload: UploadBody | null
   readonly #client: ClientResponse
   readonly #monotonic: () => number
   readonly #startedAt: number
@@ -93,6 +95,7 @@ class Exchange implements Dispatcher.DispatchHandler {
 
   constructor(input: ForwardInput) {
     this.#input = input
+    this.#upload = input.body instanceof UploadBody ? input.body : null
     this.#monotonic = input.monotonic ?? (() => performance.now())
     this.#startedAt = this.#monotonic()
     this.done = new Promise((resolve) => {
@@ -116,7 +119,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   }
 
   start(): void {
-    const { response, body } = this.#input
+    const { response } = this.#input
     response.once('close', () => this.#onClientClosed())
     if (response.destroyed) {
       this.end(refuse('client_gone'))
@@ -124,7 +127,7 @@ class Exchange implements Dispatcher.DispatchHandler {
       return
     }
     // A body that cannot be read any more fails the call even while it still waits for a connection.
-    body?.once('error', (error) => this.onResponseError(null, error))
+    this.#upload?.once('error', (error) => this.onResponseError(null, error))
     this.#dispatch()
   }
 
@@ -135,7 +138,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#interrupted = refusal.reason
     clearTimeout(this.#connecting)
     this.#controller?.abort(new Error('the exchange was ended'))
-    this.#input.body?.destroy()
+    this.#upload?.destroy()
     const { response } = this.#input
     if (refusal.reason === 'client_gone' || response.destroyed) response.destroy()
     else if (this.#client.begun) this.#client.breakOff(announce)
@@ -185,7 +188,7 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#client.finish(latin1(controller.rawTrailers))
     if (this.#ended) return
     this.#ended = true
-    this.#input.body?.destroy()
+    this.#upload?.destroy()
     this.#input.lease.release()
   }
 
@@ -241,10 +244,11 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#settled = true
     this.#client.abandon()
     const { body, place } = this.#input
+    const received = body instanceof UploadBody ? body.bytes : (body?.length ?? 0)
     const status = this.#client.begun ? this.#client.status : (this.#refused ?? REASONS.client_gone.status)
     this.#resolve({
       status,
-      bytes_in: body?.bytes ?? 0,
+      bytes_in: received,
       bytes_out: this.#client.bytes,
       latency_ms: Math.round(this.#monotonic() - this.#startedAt),
       upstream: place.upstreamOrigin,

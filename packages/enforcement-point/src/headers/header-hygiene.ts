@@ -113,6 +113,8 @@ export type ResponsePlace = {
   /** What stands before the path below the Resource in the client's URLs: `/r/{name}` or nothing. */
   readonly gatewayBase: string
   readonly cookies?: boolean
+  /** Headers whose value the client gets in another form (null: not at all), by lower-case name. */
+  readonly replaced?: ReadonlyMap<string, (value: string) => string | null>
 }
 
 const OURS_IN_RESPONSES = new Set(['x-request-id', 'alt-svc', 'refresh'])
@@ -134,6 +136,12 @@ export function headersForClient(raw: RawHeaders, status: number, place: Respons
     if (toClient === 'cookie' && place.cookies !== true) continue
     // RFC 9110 §8.6: no length where there can be no content.
     if (key === 'content-length' && (status === 204 || status < 200)) continue
+    const replaced = place.replaced?.get(key)
+    if (replaced !== undefined) {
+      const seen = replaced(value)
+      if (seen !== null) kept.push(name, seen)
+      continue
+    }
     if (toClient === 'reference') {
       const seen = referenceForClient(value, place)
       if (seen !== null) kept.push(name, seen)

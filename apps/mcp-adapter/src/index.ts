@@ -1,0 +1,2 @@
+export { type McpConfiguration, mcpConfiguration } from './configuration.ts'
+export { type McpShared, startMcpAdapter } from './service.ts'
