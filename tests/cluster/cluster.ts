@@ -8,6 +8,7 @@ import { applyCrds } from './crds.ts'
 import { loadCaracal, loadPause, loadPostgres } from './images.ts'
 import { makeNetwork, removeNetwork } from './network.ts'
 import { POD_NETWORK, startContainerd, startDns, startNode } from './node.ts'
+import { stopOutside } from './outside.ts'
 import { inFolder, place, repository } from './place.ts'
 import { startedProcesses, stopProcess, tool } from './processes.ts'
 import { startPostgres, startRedis } from './stores.ts'
@@ -77,6 +78,7 @@ export async function stopCluster(): Promise<void> {
   for (const name of startedProcesses()) await stopProcess(name, name === 'postgres' ? 'SIGQUIT' : 'SIGTERM')
   await endPods()
   unmount()
+  await stopOutside()
   removeNetwork()
   removeCgroups()
   rmSync(place.folder, { recursive: true, force: true })

@@ -114,36 +114,36 @@ const corefile = () => `.:53 {
 }
 `
 
-const DNS_OBJECTS = [
-  {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name: 'kube-dns', namespace: 'kube-system' },
-    spec: {
-      clusterIP: DNS_SERVICE,
-      ports: [
-        { name: 'dns', port: 53, protocol: 'UDP' },
-        { name: 'dns-tcp', port: 53, protocol: 'TCP' },
-      ],
-    },
-  },
-  {
-    apiVersion: 'discovery.k8s.io/v1',
-    kind: 'EndpointSlice',
-    metadata: { name: 'kube-dns-node', namespace: 'kube-system', labels: { 'kubernetes.io/service-name': 'kube-dns' } },
-    addressType: 'IPv4',
-    endpoints: [{ addresses: [NODE_ADDRESS], conditions: { ready: true } }],
-    ports: [
-      { name: 'dns', port: 53, protocol: 'UDP' },
-      { name: 'dns-tcp', port: 53, protocol: 'TCP' },
-    ],
-  },
+const DNS_PORTS = [
+  { name: 'dns', port: 53, protocol: 'UDP' },
+  { name: 'dns-tcp', port: 53, protocol: 'TCP' },
 ]
+
+/** The Service that every cluster has leads to this address: the node's, where CoreDNS runs, or that of a pod. */
+export function serveNamesFrom(address: string): void {
+  const objects = [
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'kube-dns', namespace: 'kube-system' },
+      spec: { clusterIP: DNS_SERVICE, ports: DNS_PORTS },
+    },
+    {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name: 'kube-dns-node', namespace: 'kube-system', labels: { 'kubernetes.io/service-name': 'kube-dns' } },
+      addressType: 'IPv4',
+      endpoints: [{ addresses: [address], conditions: { ready: true } }],
+      ports: DNS_PORTS,
+    },
+  ]
+  for (const object of objects) run([tool('kubectl'), 'apply', '-f', '-'], { input: JSON.stringify(object) })
+}
 
 /** CoreDNS runs on the node; pods reach it through the Service that every cluster has. */
 export async function startDns(): Promise<void> {
   writeFileSync(inFolder('Corefile'), corefile())
   startProcess('coredns', [tool('coredns'), '-conf', inFolder('Corefile')])
-  for (const object of DNS_OBJECTS) run([tool('kubectl'), 'apply', '-f', '-'], { input: JSON.stringify(object) })
+  serveNamesFrom(NODE_ADDRESS)
   await until('DNS answers', 60, () => run(['curl', '-fsS', 'http://127.0.0.1:8181/ready']).includes('OK'))
 }
