@@ -22,7 +22,7 @@ export type Bench = {
 export type Timed = Run & { readonly cpuPerRequest: ProcessorTime }
 
 /** One load, with the processor time that every process spent per request, the generator among them. */
-export async function timed(installation: Installation, load: Load): Promise<Timed> {
+export async function timed(installation: Pick<Installation, 'time'>, load: Load): Promise<Timed> {
   const before = installation.time()
   const run = await wrk(load)
   const after = installation.time()

@@ -148,7 +148,8 @@ async function startServices(folder: string, stores: Stores, servers: Server[], 
   }
 }
 
-async function untilReady(url: string): Promise<void> {
+/** Waits for a minute until the service says that calls may come. */
+export async function untilReady(url: string): Promise<void> {
   const deadline = Date.now() + 60_000
   for (;;) {
     const answer = await fetch(`${url}/ready`).catch(() => undefined)

@@ -8,6 +8,7 @@ import { describeMachine, versions } from './machine.ts'
 import { markdown, processorTable, table } from './report.ts'
 import { measureRevocation } from './revocation.ts'
 import { addedLatency } from './scenarios/added-latency.ts'
+import { compact } from './scenarios/compact.ts'
 import { decisions } from './scenarios/decisions.ts'
 import { governedCalls } from './scenarios/governed-call.ts'
 import { headline } from './scenarios/headline.ts'
@@ -37,7 +38,12 @@ const WITH_INSTALLATION: Readonly<Record<string, (bench: Bench) => Promise<Figur
 /** Runs only when it is asked for: it takes its minutes. */
 const ASKED_ONLY: ReadonlySet<string> = new Set(['soak'])
 /** Scenarios that start what they need themselves. */
-const ALONE: Readonly<Record<string, (profile: Profile) => Promise<Figure[]>>> = { decisions, ingest, revocation: measureRevocation }
+const ALONE: Readonly<Record<string, (profile: Profile) => Promise<Figure[]>>> = {
+  decisions,
+  ingest,
+  revocation: measureRevocation,
+  compact,
+}
 
 type Profile = Pick<Bench, 'seconds' | 'long' | 'turns' | 'warm'> & { readonly stored: number; readonly rounds: number }
 
