@@ -213,7 +213,7 @@ async function startCompact(
   }
   await run(['apply', '-f', file])
   const made = JSON.parse(await run(['--json', 'credential', 'create', 'agent', '--zone', 'bench', '--api-key', 'bench'])) as {
-    key: string
+    api_key: string
   }
   const headers = {
     'x-api-key': made.api_key,
