@@ -35,6 +35,10 @@ type Words = (place: DatabasePlace, message: string) => { readonly message: stri
 const unreachable: Words = ({ host }) => ({ message: `Nothing answers as Postgres at ${host}.`, parts: ['host', 'port'] })
 const unknownHost: Words = ({ host }) => ({ message: `The host of ${host} is not known.`, parts: ['host'] })
 const badLogin: Words = ({ host, user }) => ({ message: `Postgres at ${host} does not let ${user} in.`, parts: ['user', 'password'] })
+const unencrypted: Words = ({ host, user }) => ({
+  message: `Postgres at ${host} does not let ${user} in without TLS.`,
+  parts: ['tls', 'user'],
+})
 const badTls: Words = ({ host }, message) => ({ message: `TLS with Postgres at ${host} failed: ${message}.`, parts: ['host', 'tls'] })
 
 /** By SQLSTATE or by the code of the system. */
@@ -59,6 +63,9 @@ const WORDS: Readonly<Record<string, Words>> = {
   CERT_HAS_EXPIRED: badTls,
 }
 
+/** How a server says that it has no rule for this login without TLS: with the code of a wrong login. */
+export const WANTS_ENCRYPTION = /no pg_hba\.conf entry .*\bno encryption\b/
+
 /** Messages of the driver that come without a code. */
 const WITHOUT_CODE: readonly (readonly [RegExp, Words])[] = [
   [/timeout/i, unreachable],
@@ -73,11 +80,16 @@ export function databaseError(error: unknown, place: DatabasePlace): CliError | 
   if (error instanceof MigrationChanged) return new CliError(error.message, 'Roll forward with the release that has these migrations.')
   if (error instanceof TypeError && /database URL|^sslmode=/.test(error.message))
     return new CliError(`${error.message}.`, lookAt(place, ['url']), { cause: error })
-  const code = (error as { code?: unknown }).code
-  const words = typeof code === 'string' ? WORDS[code] : WITHOUT_CODE.find(([pattern]) => pattern.test(error.message))?.[1]
+  const words = wordsFor(error)
   if (words === undefined) return undefined
   const { message, parts } = words(place, error.message)
   return new CliError(message, lookAt(place, parts), { cause: error })
+}
+
+function wordsFor(error: Error): Words | undefined {
+  if (WANTS_ENCRYPTION.test(error.message)) return unencrypted
+  const code = (error as { code?: unknown }).code
+  return typeof code === 'string' ? WORDS[code] : WITHOUT_CODE.find(([pattern]) => pattern.test(error.message))?.[1]
 }
 
 function lookAt(place: DatabasePlace, parts: readonly DatabasePart[]): string | undefined {

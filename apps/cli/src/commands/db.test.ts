@@ -92,7 +92,10 @@ describe('caracal db migrate up --preflight', () => {
       for (const text of [`CREATE ROLE locked LOGIN PASSWORD 'right'`, 'CREATE ROLE powerless LOGIN', 'CREATE DATABASE empty'])
         await sql.raw(text).execute(admin.query)
       await admin.close()
-      writeFileSync(join(server.dataDir, 'pg_hba.conf'), 'host all locked all scram-sha-256\nhost all all all trust\n')
+      writeFileSync(
+        join(server.dataDir, 'pg_hba.conf'),
+        ['hostssl encrypted all all trust', 'host all locked all scram-sha-256', 'host empty,absent,postgres all all trust\n'].join('\n'),
+      )
       server.signal('SIGHUP')
       const base = { ...partsOf(server.url), PGDATABASE: 'empty', STREAMS_DRIVER: 'postgres', CARACAL_MODE: 'dev' }
       const password = file('postgresPassword', SECRET)
@@ -103,6 +106,7 @@ describe('caracal db migrate up --preflight', () => {
         [{ ...base, PGDATABASE: 'absent' }, 'database_missing', 'PGDATABASE'],
         [{ ...base, PGUSER: 'powerless' }, 'privilege', 'GRANT CREATE'],
         [{ ...base, PGSSLMODE: 'verify-full' }, 'tls', 'PGSSLMODE'],
+        [{ ...base, PGDATABASE: 'encrypted' }, 'tls', 'PGSSLMODE'],
         [{ ...base, PGPASSWORD_FILE: join(folder, 'absent') }, 'secret_key_missing', ''],
         [{ ...base, DATABASE_URL: server.url }, 'configuration', 'databaseUrl'],
         [{ ...base, CARACAL_MODE: 'stable', PGHOST: 'postgres.default.svc.cluster.local' }, 'configuration', 'where Postgres is'],

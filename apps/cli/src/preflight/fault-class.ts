@@ -1,4 +1,5 @@
 import { CliError } from '../cli-error.ts'
+import { WANTS_ENCRYPTION } from '../database-error.ts'
 import type { FaultClass } from './finding.ts'
 
 const BY_CODE: Readonly<Record<string, FaultClass>> = {
@@ -40,6 +41,7 @@ export function faultClass(error: unknown): FaultClass {
   }
   if (error instanceof AggregateError && error.errors.length > 0) return faultClass(error.errors[0])
   if (!(error instanceof Error)) return 'other'
+  if (WANTS_ENCRYPTION.test(error.message)) return 'tls'
   const code = (error as { code?: unknown }).code
   const known = typeof code === 'string' ? BY_CODE[code] : undefined
   return known ?? BY_WORDS.find(([pattern]) => pattern.test(error.message))?.[1] ?? 'other'
