@@ -9,6 +9,12 @@ const settings = {
     meaning: 'Requests to {resource name}.<this domain> are routed by host; unset = off.',
     optional: true,
   }),
+  UPSTREAM_TIMEOUT: setting.duration({
+    meaning: 'Longest wait for an upstream to begin its answer, whatever its resource allows.',
+    min: 1_000,
+    max: 3_600_000,
+    default: 3_600_000,
+  }),
   MAX_REQUEST_BYTES: setting.integer({
     meaning: 'Largest body of any request, whatever its resource allows.',
     min: 0,

@@ -39,6 +39,8 @@ export type GatewayDesk = {
   /** Lower case; null when host routing is off. */
   readonly baseDomain: string | null
   readonly maxRequestBytes: number
+  /** Longest wait for the first byte of an answer. Seconds. */
+  readonly maxFirstByte: number
   /** Evidence of what is refused before its caller is proven. */
   readonly noteEarly: (request: IncomingMessage, reason: Reason) => void
   /** Answers requests that name no resource: probes, version, 404. */
@@ -280,8 +282,8 @@ class Call {
         upstreamBase: upstream.base,
         gatewayBase: target.base,
       },
-      timeouts: resource.timeouts,
-      added: ['X-Request-Id', requestId, 'X-Caracal-Decision', 'allow'],
+      timeouts: { ...resource.timeouts, firstByte: Math.min(resource.timeouts.firstByte, this.#desk.maxFirstByte) },
+      added: ['X-Request-Id', requestId, 'X-Caracal-Decision', 'allow', ...(verdict.degraded ? ['X-Caracal-Degraded', 'unconfirmed'] : [])],
       refuse: (refusal, wentOut) => {
         this.#desk.point.measured.requests.inc({ outcome: 'error', reason: refusal.reason })
         const answer = () => sendRefusal(response, refusal, requestId, { 'x-caracal-decision': 'allow' })

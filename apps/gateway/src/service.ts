@@ -29,6 +29,7 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
       point,
       baseDomain: config.GATEWAY_BASE_DOMAIN?.toLowerCase() ?? null,
       maxRequestBytes: config.MAX_REQUEST_BYTES,
+      maxFirstByte: config.UPSTREAM_TIMEOUT / 1000,
       noteEarly: noteEarlyRefusals({ refusals, callers, knowsZone: (zone) => state.zone(zone) !== undefined, sourceOf }),
       ownRoutes: ownRoutes(point),
     }),

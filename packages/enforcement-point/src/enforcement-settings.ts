@@ -50,6 +50,24 @@ export function enforcementSettings(port: number) {
         'What an effect waits for: fsync in the spool, the commit in Postgres (with STREAMS_DRIVER=postgres only; no spool is needed), or nothing (dev only).',
       default: 'write-ahead',
     }),
+    POLICY_CACHE: setting.boolean({
+      meaning:
+        'Decide with what is held while it is current; off: ask the STS for each call whether it is, and refuse when it does not answer.',
+      default: true,
+    }),
+    POLICY_CACHE_TTL: setting.duration({
+      meaning:
+        'How long configuration and policies serve that cannot be confirmed, never past REVOCATION_MAX_AGE without fresh revocations; then every call is refused.',
+      min: 1_000,
+      max: 600_000,
+      default: 600_000,
+    }),
+    POLICY_CACHE_SIZE: setting.integer({
+      meaning: 'Decisions remembered for each zone; 0 decides every call anew.',
+      min: 0,
+      max: 1_000_000,
+      default: 20_000,
+    }),
     REVOCATION_MAX_AGE: setting.duration({
       meaning: 'Older proof of freshness than this and every call is refused.',
       min: 2_000,

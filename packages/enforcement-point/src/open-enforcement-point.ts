@@ -166,7 +166,12 @@ export async function openEnforcementPoint(
   const source = stsSource(sts, identity)
   const onError = (what: string, error: unknown) => logger.warn({ err: error, what }, 'a replica could not be kept current')
   const unloadable = { tell: () => {} }
-  const state = new ReplicaState({ changed: (zone) => live.recheck(zone), failed: () => unloadable.tell() })
+  const state = new ReplicaState({
+    changed: (zone) => live.recheck(zone),
+    failed: () => unloadable.tell(),
+    maxUnconfirmed: config.POLICY_CACHE_TTL / 1000,
+    remembers: config.POLICY_CACHE ? config.POLICY_CACHE_SIZE : 0,
+  })
   const follower = followConfiguration({ state, streams, source: source.configuration, ...identity, onError })
   onStop('configuration', follower.stop)
   const view = new RevocationView({ maxAge: config.REVOCATION_MAX_AGE / 1000 })
@@ -266,6 +271,7 @@ export async function openEnforcementPoint(
       claim: uses.claim,
       release: uses.release,
       refresh: follower.refresh,
+      confirm: config.POLICY_CACHE ? undefined : follower.confirm,
       admit: rates.admit,
       shed: shedding.admit,
       budgets,

@@ -196,6 +196,37 @@ describe('each step refuses with its own reason, before anything is consumed [P-
     w.state.confirm()
     expect(said(await decideCall(w.call(), w.dependencies))).toBe('allow')
   })
+
+  it('what is decided while nothing can be confirmed says so, within its bounds [4-16]', async () => {
+    const w = world()
+    const degraded = async () => {
+      const verdict = await decideCall(w.call(), w.dependencies)
+      return verdict.decision === 'allow' ? verdict.degraded : verdict.refusal.reason
+    }
+    expect(await degraded()).toBe(false)
+    w.state.doubt()
+    expect(await degraded()).toBe(true)
+    w.state.confirm()
+    w.clock.ms += 3_000 // no heartbeat of revocations for three seconds
+    expect(await degraded()).toBe(true)
+    w.clock.ms += 3_000
+    expect(await degraded()).toBe('revocation_view_stale')
+    w.view.proven()
+    expect(await degraded()).toBe(false)
+  })
+
+  it('asked to confirm each call, it refuses what is not confirmed [4-16]', async () => {
+    const w = world()
+    const answer = { said: true, asked: 0 }
+    const confirm = async () => {
+      answer.asked += 1
+      return answer.said
+    }
+    const decide = async () => said(await decideCall(w.call(), { ...w.dependencies, confirm }))
+    expect([await decide(), await decide(), answer.asked]).toEqual(['allow', 'allow', 2])
+    answer.said = false
+    expect(await decide()).toBe('sts_unavailable')
+  })
 })
 
 describe('revocation', () => {

@@ -1,4 +1,4 @@
-import { type CallInput, type Decision, ok, type Reason, type Result, refuse } from '@caracal/core'
+import { type CallInput, ok, type Reason, type Result, refuse } from '@caracal/core'
 import { canonicalSegment } from '../operation/path-template.ts'
 import { givingBack } from './giving-back.ts'
 import type { CallDependencies, CallFacts, CallVerdict, GovernedCall } from './governed-call.ts'
@@ -120,7 +120,7 @@ async function decideScope(
     if (zone.policy.kind === 'failed') return refuse('policy_unavailable')
     const policies = zone.policy.kind === 'active' ? zone.policy.compiled : null
     const callReads = policies?.callReads(resource.identifier, match.scope) ?? []
-    const remembered = zone.decisions.get(mandate)?.get(match.scope)
+    const remembered = zone.decisions.get(mandate, match.scope)
     if (remembered !== undefined) return ok({ zone, decision: remembered, callReads })
 
     if (!bodyRead && callReads.some((read) => read === 'operation.body' || read === 'operation.*')) {
@@ -130,10 +130,8 @@ async function decideScope(
     }
     const decision = decideAsAll(policies, { ...so, zone }, callInput({ ...so, zone }, body))
     // What stands on no signed mandate is asked for once.
-    if (!decision.perCall && mandate.claims.once !== true && mandate.credential === undefined) {
-      const decisions = zone.decisions.get(mandate) ?? new Map<string, Decision>()
-      zone.decisions.set(mandate, decisions.set(match.scope, decision))
-    }
+    if (!decision.perCall && mandate.claims.once !== true && mandate.credential === undefined)
+      zone.decisions.set(mandate, match.scope, decision)
     return ok({ zone, decision, callReads })
   }
 }

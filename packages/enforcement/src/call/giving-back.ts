@@ -3,6 +3,9 @@ import { endOf, type Start } from './mandate-steps.ts'
 import type { Outcome } from './pipeline.ts'
 import type { CallBudgets, Charge } from './reserve-budget.ts'
 
+/** A heartbeat comes each second: after this much silence revocations are known from memory. */
+const SILENT_SECONDS = 2.5
+
 /**
  * Runs the steps of a call and makes the verdict of what they found. A single-use mandate that they claimed, and what they took of
  * budgets, is given back when one of them refuses or throws, and by the caller when the call does not go out (P-066).
@@ -34,7 +37,9 @@ export async function givingBack<Facts extends Pick<CallFacts, 'mandate' | 'deci
       allowed = true
       const { so: facts } = outcome
       const expiresAt = endOf(facts.mandate.claims, facts.decision)
-      return { decision: 'allow', facts, expiresAt, revocationPosition: dependencies.view.position(), release }
+      const { state, view } = dependencies
+      const degraded = state.doubted() || (view.provenAgo() ?? 0) > SILENT_SECONDS
+      return { decision: 'allow', facts, expiresAt, revocationPosition: view.position(), degraded, release }
     }
     const { refusal, at, so: facts } = outcome
     const decision: CallFacts['decision'] | undefined = facts.decision

@@ -56,6 +56,8 @@ export type CallDependencies = {
   readonly release: (key: string, owner: string) => Promise<void>
   /** Reads a zone anew because something in it is not known; see `ConfigurationFollower.refresh`. */
   readonly refresh?: ((zone: ZoneId) => Promise<void>) | undefined
+  /** Confirms the configuration for this call; false: its source does not answer. Absent: what is held counts while it is current. */
+  readonly confirm?: (() => Promise<boolean>) | undefined
   readonly clock?: Clock | undefined
   /** Seconds that this Application has to wait before its next call; 0 = go ahead, and it counts. Asked once per call (P-067). */
   readonly admit?: ((application: ApplicationId) => number) | undefined
@@ -92,6 +94,8 @@ export type CallVerdict<Facts = CallFacts> =
       readonly expiresAt: UnixSeconds
       /** Place in the revocation broadcast that was decided with (P-038). */
       readonly revocationPosition: string
+      /** Decided from memory while what it stands on could not be confirmed (D-28): within its bounds, and said aloud. */
+      readonly degraded: boolean
       /** Gives a single-use mandate and what was taken of budgets back: the call did not go out (P-066). */
       readonly release: () => Promise<void>
     }

@@ -29,11 +29,12 @@ export type Has<K extends Exclude<keyof CallFacts, 'call'>> = Start & Pick<CallF
 
 export type Reservation = { readonly reserved: string | null }
 
-/** Nothing is decided with nothing, nor with what was not confirmed for ten minutes (P-012). */
-export function requireConfiguration({ with: { state } }: Start): Result<object> {
+/** Nothing is decided with nothing, nor with what was not confirmed for too long (P-012); or, where that is asked for, for this call. */
+export function requireConfiguration({ with: { state, confirm } }: Start): Awaitable<Result<object>> {
   const standing = state.standing()
   if (standing === 'empty') return refuse('starting')
-  return standing === 'outdated' ? refuse('sts_unavailable') : ok({})
+  if (standing === 'outdated') return refuse('sts_unavailable')
+  return confirm === undefined ? ok({}) : confirm().then((said) => (said ? ok({}) : refuse('sts_unavailable')))
 }
 
 /** Signature, `typ`, `iss`, `exp`, `nbf`; the zone is the one that the mandate proved to be of. Who was proven stands as with one. */

@@ -207,3 +207,20 @@ it('starts when its source comes up, and is empty before', async () => {
   await follower.loaded
   expect(state.standing()).toBe('current')
 })
+
+it('asked to confirm, it holds what the source names, or says that the source does not answer [4-16]', async () => {
+  const zone = zoneSnapshot({ policy: active() })
+  const { held, seen, source } = truth(zone)
+  const { state, follower } = replica(source)
+  await follower.loaded
+  const reports = seen.reports.length
+  held.set(zone.id, { ...zone, version: 2 })
+  expect(await Promise.all(Array.from({ length: 20 }, () => follower.confirm()))).toEqual(Array(20).fill(true))
+  expect(state.zone(zone.id)?.snapshot.version).toBe(2)
+  // Who asks together is answered together.
+  expect(seen.reports.length - reports).toBeLessThan(4)
+  seen.away = true
+  expect([await follower.confirm(), state.doubted()]).toEqual([false, true])
+  seen.away = false
+  expect([await follower.confirm(), state.doubted()]).toEqual([true, false])
+})

@@ -31,6 +31,11 @@ export type ConfigurationFollower = {
    * waits for the next load together with the others. Failures are quiet.
    */
   readonly refresh: (zone: ZoneId) => Promise<void>
+  /**
+   * Asks what is current, after this was called, and loads what is newer: true when the source answered and everything it named is
+   * held. Who comes while one is under way waits for the next, together with the others.
+   */
+  readonly confirm: () => Promise<boolean>
   readonly stop: () => Promise<void>
 }
 
@@ -65,6 +70,8 @@ export function followConfiguration(options: ConfigurationOptions): Configuratio
   let nextStart = { at: Number.NEGATIVE_INFINITY, delay: RETRY.first }
   let syncing: Promise<void> | null = null
   let lastSync = Number.NEGATIVE_INFINITY
+  let answered = false
+  let confirming: Promise<boolean> | null = null
   let stopped = false
 
   function load(zone: ZoneId): Promise<void> {
@@ -164,20 +171,36 @@ export function followConfiguration(options: ConfigurationOptions): Configuratio
   function sync(): Promise<void> {
     syncing ??= (async () => {
       lastSync = monotonic()
+      answered = false
       try {
         const answer = await source.sync({ v: 1, replica: options.replica, role: options.role, loaded: state.loaded() })
         state.confirm(lastSync)
+        answered = true
         const current = Object.entries(answer.zones) as [ZoneId, SyncAnswer['zones'][ZoneId]][]
         for (const [zone, { version }] of current) want(zone, version)
         const gone = state.zones().filter(({ snapshot }) => answer.zones[snapshot.id] === undefined)
         for (const { snapshot } of gone) await load(snapshot.id)
       } catch (error) {
+        state.doubt()
         report('sync', error)
       } finally {
         syncing = null
       }
     })()
     return syncing
+  }
+
+  function confirm(): Promise<boolean> {
+    confirming ??= (async () => {
+      await syncing // it may have asked before whoever waits here came
+      confirming = null
+      if (stopped) return false
+      await sync()
+      const said = answered
+      await Promise.allSettled(flights.values())
+      return said && wanted.size === 0
+    })()
+    return confirming
   }
 
   function tick(): void {
@@ -199,6 +222,7 @@ export function followConfiguration(options: ConfigurationOptions): Configuratio
   return {
     loaded: loaded.promise,
     load,
+    confirm,
     refresh(zone) {
       const waiting = refreshing.get(zone)
       if (waiting !== undefined) return waiting

@@ -96,4 +96,18 @@ describe('the zones of a replica', () => {
     state.confirm(500_000)
     expect(state.standing()).toBe('current')
   })
+
+  it('serve without their source as long as they are told, and know when it did not answer [4-16]', () => {
+    const clock = { ms: 0 }
+    const state = new ReplicaState({ monotonic: () => clock.ms, maxUnconfirmed: 60 })
+    state.confirm()
+    clock.ms = 60_000
+    expect([state.standing(), state.doubted()]).toEqual(['current', false])
+    state.doubt()
+    expect([state.standing(), state.doubted()]).toEqual(['current', true])
+    clock.ms += 1
+    expect(state.standing()).toBe('outdated')
+    state.confirm()
+    expect([state.standing(), state.doubted()]).toEqual(['current', false])
+  })
 })

@@ -1,7 +1,8 @@
 import type { Seconds, SyncRequest, ZoneId, ZoneSnapshot } from '@caracal/core'
-import { compileZone, type ZoneState } from './zone-state.ts'
+import { DecisionMemory } from './decision-memory.ts'
+import { compileZone, DECISIONS, type ZoneState } from './zone-state.ts'
 
-/** How long what is loaded serves without its source (P-012). */
+/** How long what is loaded serves without its source unless told otherwise (P-012). */
 const MAX_UNCONFIRMED: Seconds = 600
 
 /**
@@ -13,16 +14,27 @@ export class ReplicaState {
   readonly #monotonic: () => number
   readonly #changed: ((zone: ZoneId) => void) | undefined
   readonly #failed: (() => void) | undefined
+  readonly #maxUnconfirmed: Seconds
+  readonly #remembers: number
   #confirmedAt: number | null = null
+  #doubted = false
   #generation = 0
 
   /**
    * `changed` is told of a zone after another state of it was taken, or none is left; `failed` each time that a zone's policy cannot be
-   * used.
+   * used. `maxUnconfirmed`: how long what is loaded serves without its source. `remembers`: decisions kept for each zone.
    */
   constructor(
-    options: { readonly monotonic?: () => number; readonly changed?: (zone: ZoneId) => void; readonly failed?: () => void } = {},
+    options: {
+      readonly monotonic?: () => number
+      readonly changed?: (zone: ZoneId) => void
+      readonly failed?: () => void
+      readonly maxUnconfirmed?: Seconds
+      readonly remembers?: number
+    } = {},
   ) {
+    this.#maxUnconfirmed = options.maxUnconfirmed ?? MAX_UNCONFIRMED
+    this.#remembers = options.remembers ?? DECISIONS
     this.#monotonic = options.monotonic ?? (() => performance.now())
     this.#changed = options.changed
     this.#failed = options.failed
@@ -46,7 +58,7 @@ export class ReplicaState {
     const held = this.#zones.get(snapshot.id)
     if (held !== undefined && snapshot.version < held.snapshot.version) return 'older'
     if (held?.snapshot.version === snapshot.version && held.policy.kind !== 'failed') return 'applied'
-    const compiled = compileZone(snapshot, held)
+    const compiled = compileZone(snapshot, held, this.#remembers)
     this.#zones.set(snapshot.id, compiled)
     this.#generation += 1
     if (compiled.policy.kind === 'failed') this.#failed?.()
@@ -57,7 +69,8 @@ export class ReplicaState {
   /** A newer version is known and cannot be loaded: from here on the zone refuses until it can (P-024). */
   fail(zone: ZoneId, error: string): void {
     const held = this.#zones.get(zone)
-    if (held !== undefined) this.#zones.set(zone, { ...held, policy: { kind: 'failed', error }, decisions: new WeakMap() })
+    if (held !== undefined)
+      this.#zones.set(zone, { ...held, policy: { kind: 'failed', error }, decisions: new DecisionMemory(this.#remembers) })
     this.#generation += 1
     this.#failed?.()
   }
@@ -71,6 +84,17 @@ export class ReplicaState {
   /** The source said at monotonic time `at` what is current. */
   confirm(at: number = this.#monotonic()): void {
     this.#confirmedAt = Math.max(at, this.#confirmedAt ?? at)
+    this.#doubted = false
+  }
+
+  /** The source was asked what is current and did not say: what is held may be old. */
+  doubt(): void {
+    this.#doubted = true
+  }
+
+  /** Whether the source did not answer when it was asked last: what is decided now is decided from memory. */
+  doubted(): boolean {
+    return this.#doubted
   }
 
   /** Seconds since the source last said what is current; null before the first time. */
@@ -78,10 +102,10 @@ export class ReplicaState {
     return this.#confirmedAt === null ? null : (this.#monotonic() - this.#confirmedAt) / 1000
   }
 
-  /** `empty` before the first load, `outdated` when the source has not answered for ten minutes: neither may decide anything. */
+  /** `empty` before the first load, `outdated` when the source has not answered for too long: neither may decide anything. */
   standing(): 'empty' | 'current' | 'outdated' {
     if (this.#confirmedAt === null) return 'empty'
-    return this.#monotonic() - this.#confirmedAt > MAX_UNCONFIRMED * 1000 ? 'outdated' : 'current'
+    return this.#monotonic() - this.#confirmedAt > this.#maxUnconfirmed * 1000 ? 'outdated' : 'current'
   }
 
   /** What this replica serves, as it reports it: an activation is complete when every replica names the new version (P-023). */

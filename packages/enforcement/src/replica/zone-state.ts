@@ -3,19 +3,17 @@ import {
   type ApplicationId,
   type CompiledPolicies,
   compilePolicies,
-  type Decision,
   type PolicySetVersionId,
   type Provider,
   type ProviderId,
   type Resource,
   type ResourceId,
   type Result,
-  type Scope,
   type ZoneSnapshot,
 } from '@caracal/core'
-import type { Mandate } from '../mandate/verify-mandate.ts'
 import { type ZoneKeyring, zoneKeyring } from '../mandate/zone-keyring.ts'
 import { compileOperations, type OperationIndex } from '../operation/match-operation.ts'
+import { DecisionMemory } from './decision-memory.ts'
 
 /** `failed` refuses the zone with `policy_unavailable`: neither the version before nor an empty one is served (P-024). */
 export type ZonePolicy =
@@ -38,11 +36,14 @@ export type ZoneState = {
   readonly budgets: ReadonlyMap<string, 'calls' | 'money'>
   readonly policy: ZonePolicy
   /** Decisions that no call changes, by mandate and scope: they live as long as this state and the mandate's verification (P-075). */
-  readonly decisions: WeakMap<Mandate, Map<Scope, Decision>>
+  readonly decisions: DecisionMemory
 }
 
+/** Decisions that a state remembers unless told otherwise. */
+export const DECISIONS = 20_000
+
 /** Compiles a snapshot. An unchanged keyring of `previous` is kept, so that verified mandates stay verified. */
-export function compileZone(snapshot: ZoneSnapshot, previous?: ZoneState | undefined): ZoneState {
+export function compileZone(snapshot: ZoneSnapshot, previous?: ZoneState | undefined, remembers = DECISIONS): ZoneState {
   const { applications, resources, providers } = snapshot
   return {
     snapshot,
@@ -56,7 +57,7 @@ export function compileZone(snapshot: ZoneSnapshot, previous?: ZoneState | undef
     operations: new Map(resources.map((resource) => [resource.id, compileOperations(resource)])),
     budgets: holdersOf(snapshot),
     policy: compilePolicy(snapshot, previous),
-    decisions: new WeakMap(),
+    decisions: new DecisionMemory(remembers),
   }
 }
 
