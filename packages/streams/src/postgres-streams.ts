@@ -5,6 +5,7 @@ import { readBroadcast } from './broadcast-reader.ts'
 import { startHeartbeat } from './heartbeat.ts'
 import { sealMessage } from './message-authentication.ts'
 import { beatInPostgres, PostgresBroadcastReader, publishToPostgres, tipInPostgres } from './postgres-broadcast.ts'
+import { postgresClaims } from './postgres-claims.ts'
 import { standingOfPostgres } from './postgres-standing.ts'
 import { keepUp } from './postgres-upkeep.ts'
 import { listenForStreams } from './postgres-wake.ts'
@@ -27,6 +28,7 @@ const LOOK_MS = 1_000
 /** Tables and NOTIFY, with a look each second where no notification comes. One group per work stream; its name does not matter here. */
 export function openPostgresStreams({ database, keys, logger, timing }: PostgresStreamsOptions): Streams {
   const wake = listenForStreams(database, logger)
+  const claims = postgresClaims(database)
   const running = new Set<Subscription>()
   let written = false
   const upkeep = keepUp(database, logger, () => {
@@ -95,16 +97,7 @@ export function openPostgresStreams({ database, keys, logger, timing }: Postgres
     },
     health: (stream) => fromStore(() => healthInPostgres(database, stream)),
     quarantine: postgresQuarantine(database),
-    claim: (key, owner, ttl) =>
-      write(async () => {
-        const { rows } = await sql<{ owner: string }>`
-          INSERT INTO stream_claims AS held (key, owner, expires_at) VALUES (${key}, ${owner}, now() + ${ttl} * interval '1 second')
-          ON CONFLICT (key) DO UPDATE SET
-            owner = CASE WHEN held.expires_at <= now() THEN excluded.owner ELSE held.owner END,
-            expires_at = CASE WHEN held.expires_at <= now() THEN excluded.expires_at ELSE held.expires_at END
-          RETURNING owner`.execute(database.query)
-        return rows[0]?.owner === owner
-      }),
+    claim: (key, owner, ttl) => write(() => claims(key, owner, ttl)),
     release: async (key, owner) => {
       await write(() => sql`DELETE FROM stream_claims WHERE key = ${key} AND owner = ${owner}`.execute(database.query))
     },

@@ -19,6 +19,17 @@ describe.each(STORES)('claims on %s', (_, openStore) => {
     }
   })
 
+  test('[P-017] many keys at once, in opposite orders: each has one holder, and nobody waits for ever', async () => {
+    const keys = Array.from({ length: 200 }, (_, at) => `many-${at}`)
+    const [one, other] = [store.open(), store.open()]
+    const claim = (streams: typeof one, owner: string, order: readonly string[]) =>
+      Promise.all(order.map(async (key) => ((await streams.claim(key, owner, 60)) ? [key] : [])))
+    const got = await Promise.all([claim(one, 'one', [...keys, ...keys]), claim(other, 'other', keys.toReversed())])
+    const [ones, others] = got.map((found) => new Set(found.flat()))
+    expect([...(ones ?? [])].filter((key) => others?.has(key))).toEqual([])
+    expect((ones?.size ?? 0) + (others?.size ?? 0)).toBe(keys.length)
+  })
+
   test('[P-017] the same owner may say it again: a repeated command is no replay', async () => {
     const streams = store.open()
     expect(await streams.claim('k', 'me', 60)).toBe(true)
