@@ -68,7 +68,7 @@ export function startupError(
   const { code, path, syscall } = error as NodeJS.ErrnoException
   const { port } = error as { port?: number }
   if (code === 'EADDRINUSE' && port !== undefined) {
-    const whose = portsOf(where.portOffset).find((one) => one.port === port)?.whose
+    const whose = portsOf(where.portOffset, [...START_ORDER, 'mcp-adapter']).find((one) => one.port === port)?.whose
     return new CliError(`Port ${port}${whose ? ` (${whose})` : ''} is already in use.`, OTHER_PORTS)
   }
   if (where.database !== undefined) {

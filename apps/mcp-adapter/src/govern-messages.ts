@@ -15,6 +15,7 @@ import {
 import { parseTraceparent } from '@caracal/service'
 import { EvidenceUnavailable } from '@caracal/streams'
 import { type AllowedMessage, type Decided, decideMessage, digestOf } from './allowed-message.ts'
+import { approvalResult, canAsk, resumed } from './approval-request.ts'
 import type { Kind } from './asked-operation.ts'
 import { type Era, eraOf } from './era.ts'
 import { answerTo, isEventStream, narrowList } from './list-answer.ts'
@@ -85,15 +86,20 @@ class Visit {
   }
 
   async take(passage: PassageFacts, body: Body & { readonly bytes: Buffer }, era: Era, session: string | null): Promise<void> {
-    const [message] = body.messages
-    if (message === undefined) return
+    const [first] = body.messages
+    if (first === undefined) return
     if (body.batch) return this.#takeBatch(passage, body.messages, era, session)
-    this.#id = message.kind === 'request' ? message.id : null
+    if (first.kind === 'request') this.#id = first.id
+    const { claims } = passage.mandate
+    const again = first.kind === 'request' && era === 'modern' ? resumed(first, this.#server.name, claims, this.#desk.sessions) : ok(first)
+    if (!again.ok) return this.refuse(again, 'other', again.reason === 'approval_required' ? 'hold' : 'deny')
+    const message: Message = again.value
+    const bytes = message === first ? body.bytes : Buffer.from(JSON.stringify(message.whole))
     const decided = await decideMessage(passage, message, this.#requestId, this.#desk.point.calls)
-    if ('refused' in decided) return this.#refuseDecided(decided.refused, message)
+    if ('refused' in decided) return this.#refuseDecided(decided.refused, message, era === 'modern' ? claims : null)
     const { allowed } = decided
-    if (allowed.asked.as === 'list') return this.#answerList(passage, allowed, message, body.bytes, session)
-    await this.#forward(allowed, message, body.bytes, session)
+    if (allowed.asked.as === 'list') return this.#answerList(passage, allowed, message, bytes, session)
+    await this.#forward(allowed, message, bytes, session)
   }
 
   /** An answer in our own name. */
@@ -111,10 +117,20 @@ class Visit {
     else measured.requests.inc({ outcome, reason: refusal.reason })
   }
 
-  #refuseDecided({ judged, told, kind, tier }: Extract<Decided, { refused: unknown }>['refused'], message: Message): void {
+  /** `asker`: whose client may be asked, where the revision has a way to do that. */
+  #refuseDecided(
+    { judged, told, kind, tier }: Extract<Decided, { refused: unknown }>['refused'],
+    message: Message,
+    asker: PassageFacts['mandate']['claims'] | null,
+  ): void {
     const event = decisionEvent(judged, this.#shown(message))
     if (event === null) this.#desk.noteEarly(this.#request, judged.refusal.reason)
     else note(this.#desk.point, event)
+    if (tier !== undefined && asker !== null && message.kind === 'request' && canAsk(message)) {
+      this.#count(kind, 'hold', told)
+      const question = approvalResult(message, tier, this.#server.name, asker, this.#desk.sessions)
+      return this.#send(200, 'application/json', JSON.stringify(question), 'hold')
+    }
     const refusal = tier === undefined ? told : { ...told, data: { ...told.data, approval: { tier } } }
     this.refuse(refusal, kind, judged.decision, judged.decision)
   }
@@ -226,13 +242,13 @@ class Visit {
     )
   }
 
-  #send(status: number, contentType: string, text: string): void {
+  #send(status: number, contentType: string, text: string, decision: 'allow' | 'hold' = 'allow'): void {
     this.#response.writeHead(status, {
       'content-type': contentType,
       'content-length': Buffer.byteLength(text),
       'cache-control': 'no-store',
       'x-request-id': this.#requestId,
-      'x-caracal-decision': 'allow',
+      'x-caracal-decision': decision,
     })
     this.#response.end(text)
   }

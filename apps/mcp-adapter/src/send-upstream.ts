@@ -26,7 +26,7 @@ export async function prepare(
   point: Pick<EnforcementPoint, 'credentials' | 'pools' | 'clock'>,
   server: ServedServer,
   request: Pick<IncomingMessage, 'rawHeaders'>,
-  { facts }: Pick<AllowedMessage, 'facts'>,
+  { facts }: { readonly facts: Pick<AllowedMessage['facts'], 'resource' | 'zone'> },
   session: string | null,
 ): Promise<Result<Prepared>> {
   const { resource, zone } = facts

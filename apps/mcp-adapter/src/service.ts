@@ -11,15 +11,18 @@ import {
   ownRoutes,
   runEnforcementPoint,
 } from '@caracal/enforcement-point'
-import { type Check, mayScrape, type RunningService, validNow } from '@caracal/service'
+import { type Check, createLogger, mayScrape, type RunningService, secretsOf, validNow } from '@caracal/service'
 import type { McpConfiguration } from './configuration.ts'
 import { governMessages } from './govern-messages.ts'
 import { mcpMetrics } from './mcp-metrics.ts'
 import { readMcpServers } from './mcp-servers.ts'
+import { answerPlain, isPlainPath } from './plain-calls.ts'
 import { baseUrlOf, resourceMetadata, serverOfMetadata } from './resource-metadata.ts'
 import type { McpDesk } from './serve-server.ts'
-import { pickServer, type ServedServer, servedByUrl } from './served-server.ts'
+import { pickServer, type ServedServer, servedByBridge, servedByUrl } from './served-server.ts'
+import { ServerClients } from './server-clients.ts'
 import { sessionIds } from './session-id.ts'
+import { type StdioBridge, startBridge } from './stdio-bridge.ts'
 import { watchServers } from './watch-servers.ts'
 
 /** What the process may hand over instead of letting the adapter open its own; what is handed over is not closed here. */
@@ -34,12 +37,24 @@ const ROLE = 'mcp-adapter'
 export async function startMcpAdapter(config: McpConfiguration, shared: McpShared = {}): Promise<RunningService> {
   const { servers: configured } = readMcpServers(config.MCP_SERVERS, config.CARACAL_MODE)
   const servers = new Map<string, ServedServer>()
-  for (const server of configured.values()) if (server.kind === 'http') servers.set(server.name, servedByUrl(server))
+  const bridges: StdioBridge[] = []
+  const logger = shared.logger ?? createLogger({ name: ROLE, level: config.LOG_LEVEL, secrets: () => secretsOf(config) })
+  for (const server of configured.values()) {
+    if (server.kind === 'http') servers.set(server.name, servedByUrl(server))
+    else {
+      const bridge = await startBridge(server, logger)
+      bridges.push(bridge)
+      servers.set(server.name, servedByBridge(server.name, bridge))
+    }
+  }
   const watch = watchServers([...servers.values()])
   const checks: Check[] = watch.servers.map(({ name, isUp }) => ({ name: `mcp_server:${name}`, kind: 'warning', check: isUp }))
-  const point = await openEnforcementPoint(ROLE, config, shared, checks, config.MCP_AUTH_MODE ?? config.AUTH_MODE)
-  point.onStop('mcp servers', () => watch.stop())
-  const { state, refusals, sourceOf, callers, logger } = point
+  const point = await openEnforcementPoint(ROLE, config, { ...shared, logger }, checks, config.MCP_AUTH_MODE ?? config.AUTH_MODE)
+  point.onStop('mcp servers', async () => {
+    watch.stop()
+    await Promise.all(bridges.map((bridge) => bridge.stop()))
+  })
+  const { state, refusals, sourceOf, callers } = point
   const desk: McpDesk = {
     point,
     metrics: mcpMetrics(point.metrics, watch.servers),
@@ -50,6 +65,8 @@ export async function startMcpAdapter(config: McpConfiguration, shared: McpShare
     timeoutMs: config.MCP_SERVER_TIMEOUT,
     noteEarly: noteEarlyRefusals({ refusals, knowsZone: (zone) => state.zone(zone) !== undefined, callers, sourceOf }),
   }
+  const clients = new ServerClients(point, config.MCP_SERVER_TIMEOUT)
+  point.onStop('mcp clients', () => clients.close())
   const own = ownRoutes(point, {
     '/stats': (request) =>
       mayScrape(request.headers.authorization, validNow(config.METRICS_BEARER))
@@ -59,14 +76,19 @@ export async function startMcpAdapter(config: McpConfiguration, shared: McpShare
   await watch.look()
   const server = createCallServer({
     service: ROLE,
-    handle: (request, response, requestId) => handle(desk, own, request, response, requestId),
+    handle: (request, response, requestId) => handle({ desk, own, clients }, request, response, requestId),
     onError: (error, requestId) => logger.error({ err: error, requestId }, 'a call failed in the MCP Adapter'),
     maxConnections: config.MAX_CONNECTIONS,
   })
   return runEnforcementPoint(point, server)
 }
 
-async function handle(desk: McpDesk, own: Handle, request: IncomingMessage, response: ServerResponse, requestId: RequestId): Promise<void> {
+async function handle(
+  { desk, own, clients }: { readonly desk: McpDesk; readonly own: Handle; readonly clients: ServerClients },
+  request: IncomingMessage,
+  response: ServerResponse,
+  requestId: RequestId,
+): Promise<void> {
   const path = (request.url ?? '').split('?')[0] ?? ''
   const described = serverOfMetadata(path)
   if (described !== null && request.method === 'GET') {
@@ -76,6 +98,7 @@ async function handle(desk: McpDesk, own: Handle, request: IncomingMessage, resp
     response.end(body)
     return
   }
+  if (isPlainPath(path)) return answerPlain(desk, clients, path, request, response, requestId)
   const name = /^\/mcp\/([^/]+)\/?$/.exec(path)?.[1]
   if (name === undefined) return own(request, response, requestId)
   const server = pickServer(desk.servers, name)
