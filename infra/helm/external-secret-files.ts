@@ -49,7 +49,8 @@ export function externalSecret(spelling: RemoteSpelling): string {
 }
 
 const HEADS: Readonly<Record<RemoteSpelling, string>> = {
-  slashed: `# The runtime Secret from your secret manager (AWS Secrets Manager, Vault: names with a slash). Apply a secretstore-*.yaml first.
+  slashed: `# The runtime Secret from your secret manager (AWS Secrets Manager: names with a slash). Apply a secretstore-*.yaml first.
+# A Vault keeps fields below a name: there give every remoteRef without a property the field that holds the value.
 # Made from packages/service/src/deploy-contract.ts by \`make chart\`; do not edit.
 `,
   dashed: `# The runtime Secret from your secret manager (Google Secret Manager, Azure Key Vault: names without a slash). Apply a
