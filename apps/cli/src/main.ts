@@ -99,6 +99,16 @@ export function program(): Command {
     })
 
   addCredentialCommands(caracal, here, confirm)
+  caracal
+    .command('certs')
+    .description('certificates to try the compact deployment with')
+    .command('generate')
+    .description('make certificate and key of the Gateway, an authority for client certificates and a key pair for tokens')
+    .option('--dir <folder>', 'where to', 'certs')
+    .option('--days <n>', 'how long they live', '365')
+    .option('--host <name...>', 'further names of the Gateway', [])
+    .option('--force', 'overwrite what is there', false)
+    .action(async (options) => (await import('./commands/certs.ts')).generateCertificates(here(), options))
   const token = caracal.command('token').description('admin tokens of operators and automation')
   token
     .command('create <name>')
