@@ -16,6 +16,9 @@ beforeAll(async () => {
 })
 afterAll(() => api?.stop())
 
+type Paged<T> = { readonly items: readonly T[]; readonly next_cursor: string | null }
+type Sum = { readonly key: string; readonly calls: number; readonly amount: string }
+
 const DAILY = { name: 'daily', holder: 'agent', limit: { amount: '10.50', currency: 'EUR' }, per: 'day' }
 
 /** Charges and settles as the STS does it. */
@@ -168,18 +171,19 @@ describe('usage', () => {
     for (let made = 0; made < 5; made += 1) await spend('0.01', null, `GET /n${made % 3}`)
     const seen: string[] = []
     for (let cursor: string | null = ''; cursor !== null; ) {
-      const page = (await api.call('GET', `${base}/usage?limit=2${cursor === '' ? '' : `&cursor=${cursor}`}`)).body
-      seen.push(...page.items.map((item: { request: string }) => item.request))
+      const page: Paged<{ request: string }> = (await api.call('GET', `${base}/usage?limit=2${cursor === '' ? '' : `&cursor=${cursor}`}`))
+        .body
+      seen.push(...page.items.map((item) => item.request))
       cursor = page.next_cursor
       if (seen.length === 2) await spend('0.01', null, 'GET /n0')
     }
     expect(seen).toHaveLength(before + 5)
     expect(seen).toEqual([...new Set(seen)].sort().reverse())
 
-    const sums: { key: string; calls: number; amount: string }[] = []
+    const sums: Sum[] = []
     for (let cursor: string | null = ''; cursor !== null; ) {
-      const query = `by=operation&budget=${budget}&limit=1${cursor === '' ? '' : `&cursor=${cursor}`}`
-      const page = (await api.call('GET', `${base}/usage/sums?${query}`)).body
+      const query: string = `by=operation&budget=${budget}&limit=1${cursor === '' ? '' : `&cursor=${cursor}`}`
+      const page: Paged<Sum> = (await api.call('GET', `${base}/usage/sums?${query}`)).body
       sums.push(...page.items)
       cursor = page.next_cursor
     }

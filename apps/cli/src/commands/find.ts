@@ -5,7 +5,13 @@ import type { Context } from '../context.ts'
 export type Named = { readonly id: string; readonly name: string } & Readonly<Record<string, unknown>>
 
 /** The nouns that have names, as the API's path says them. */
-export const NAMED_NOUNS = { application: 'applications', resource: 'resources', provider: 'providers', policy: 'policies' } as const
+export const NAMED_NOUNS = {
+  application: 'applications',
+  resource: 'resources',
+  provider: 'providers',
+  policy: 'policies',
+  budget: 'budgets',
+} as const
 
 export type NamedNoun = keyof typeof NAMED_NOUNS
 

@@ -12,6 +12,7 @@ const COLUMNS: Readonly<Record<string, readonly string[]>> = {
   resource: ['name', 'id', 'identifier', 'upstream'],
   provider: ['name', 'id', 'kind', 'hosts'],
   policy: ['name', 'id'],
+  budget: ['name', 'id', 'holder', 'limit', 'per', 'spent', 'reserved', 'remaining', 'resetsAt'],
   session: ['id', 'application', 'kind', 'state', 'expiresAt'],
   delegation: ['id', 'from', 'to', 'state', 'expiresAt'],
   revocation: ['kind', 'id', 'at', 'reason'],
@@ -40,7 +41,7 @@ export async function get({ output, context }: CommandContext, options: { noun: 
   const shownWhere = (column: string) => (rows.some((row) => row[column] !== undefined) ? [column] : [])
   const columns = [...shownWhere('zoneName'), ...(COLUMNS[noun] ?? []), ...shownWhere('revokedAt')]
   const head = columns.map((column) => (column === 'zoneName' ? 'zone' : column === 'revokedAt' ? 'revoked' : column))
-  const cells = rows.map((row) => columns.map((column) => cell(column, row[column])))
+  const cells = rows.map((row) => columns.map((column) => cell(column, row[column] ?? standingOf(row)[column])))
   for (const line of table(head, cells)) output.line(line)
 }
 
@@ -69,10 +70,16 @@ function singular(noun: string): string {
   return found
 }
 
+/** How a budget stands, beside what it is. */
+function standingOf({ standing }: Named): Readonly<Record<string, unknown>> {
+  return typeof standing === 'object' && standing !== null ? (standing as Record<string, unknown>) : {}
+}
+
 /** Moments are numbers of milliseconds on the wire and dates for people. */
 function cell(column: string, value: unknown): string {
   if (value === null || value === undefined) return '-'
   if (typeof value === 'number' && /^at$|At$/.test(column)) return new Date(value).toISOString()
+  if (column === 'limit' && typeof value === 'object') return Object.values(value).join(' ')
   return Array.isArray(value) ? value.join(',') : String(value)
 }
 
@@ -90,7 +97,7 @@ export function deletable(noun: string): void {
     throw new CliError(`A ${known} cannot be deleted.`, 'To end its authority use `caracal revoke`.', { exitCode: 2 })
 }
 
-/** Deletes an Application, Resource, Provider, Policy or Zone, which revokes what lives on it; `dryRun` only shows what that is. */
+/** Deletes an Application, Resource, Provider, Policy, Budget or Zone, which revokes what lives on it; `dryRun` only shows what that is. */
 export async function remove(
   { output, context }: CommandContext,
   options: { noun: string; name: string; zone?: string; dryRun: boolean },
