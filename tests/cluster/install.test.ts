@@ -97,6 +97,16 @@ describe.each(CASES)('%s with %s', (overlay, version) => {
     }
   })
 
+  test('[P-142] every pod says on its metrics port what it is and in which mode', () => {
+    const mode = overlay === 'production' ? 'stable' : overlay
+    for (const { name, component, ip } of ours()) {
+      const metrics = run(['curl', '-s', `http://${ip}:9464/metrics`])
+      const own = metrics.split('\n').find((line) => line.startsWith('caracal_build_info{'))
+      expect(own, name).toContain(`role="${component}"`)
+      expect(own, name).toContain(`mode="${mode}"`)
+    }
+  })
+
   test.each(COMMANDS)('[0-21] [0-23] [3-10] `%s` works as printed', (line) => {
     expect(shell(line, version)).not.toBe('')
   })

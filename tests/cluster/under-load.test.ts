@@ -9,11 +9,10 @@ import type { Outcome, Plan } from './governed-load.ts'
 import { helm, installCommand, kubectl, NAMESPACE, pods, prepare, remove } from './installation.ts'
 import { inFolder, NODE_ADDRESS, repository } from './place.ts'
 import { environment, inNetwork, run, tool, until } from './processes.ts'
+import { firingAlerts, PROMETHEUS, startPrometheus, stopPrometheus } from './prometheus.ts'
 import { startPostgres, stopPostgres } from './stores.ts'
 
-/** Nobody scrapes here, so no gate asks a Prometheus. */
-const UNSCRAPED = ['--set', 'serviceMonitor.enabled=false', '--set', 'alertRules.enabled=false']
-const INSTALL = installCommand('production', '--wait', '--timeout', '400s', ...UNSCRAPED)
+const INSTALL = installCommand('production', '--wait', '--timeout', '400s')
 const UPSTREAM = { host: NODE_ADDRESS, port: 9900 }
 const RESOURCE = 'https://load.example/'
 const ROLES = ['api', 'sts', 'gateway', 'audit', 'coordinator'] as const
@@ -74,6 +73,7 @@ beforeAll(async () => {
   prepare('production')
   helm('helm-4', ...INSTALL)
   await until('every pod is Ready', 120, everybodyReady)
+  await startPrometheus()
   const where = {
     CARACAL_API_URL: addressOf('api'),
     CARACAL_STS_URL: addressOf('sts'),
@@ -100,7 +100,10 @@ beforeAll(async () => {
     upstream: UPSTREAM,
   }
 })
-afterAll(() => remove())
+afterAll(async () => {
+  await stopPrometheus()
+  remove()
+})
 
 /** Does `work` while governed calls run at 100 a second; resolves with what became of them. */
 async function underLoad(work: () => Promise<void>): Promise<Outcome> {
@@ -171,13 +174,14 @@ async function rolloutCheck(...args: readonly string[]): Promise<{ code: number 
   return { code, open: gates.filter(({ state }) => state !== 'go' && state !== 'none') }
 }
 
-test('[0-23] [3-08] every workload is upgraded while 100 governed calls a second run: none fails, none lacks its evidence', async () => {
+test('[0-23] [3-08] [P-142] every workload is upgraded while 100 governed calls a second run: none fails, none lacks its evidence', async () => {
   const outcome = await underLoad(async () => {
     const upgrade = start([tool('helm-4'), ...INSTALL, '--set', 'global.tag=next'])
     await until('Helm has begun', 60, () => helm('helm-4', 'history', 'caracal', '-n', NAMESPACE).includes('pending-upgrade'))
-    const watched = await rolloutCheck('--watch', '--timeout', '400')
+    const watched = await rolloutCheck('--watch', '--timeout', '400', '--prometheus', PROMETHEUS)
     expect([watched.code, watched.open], JSON.stringify(watched)).toEqual([0, []])
     expect(await upgrade.ended).toBe(0)
+    expect(firingAlerts()).toEqual([])
     await until(
       'every pod is of the new version',
       200,
