@@ -29,7 +29,7 @@ beforeAll(async () => {
     ],
   }
   writeFileSync(join(folder, 'rules.yaml'), JSON.stringify(rules))
-  const at = (namespace: string, port: number) => ({ targets: [`127.0.0.1:${port}`], labels: { namespace } })
+  const at = (namespace: string, port: number) => ({ targets: [`127.0.0.1:${port}`], labels: { namespace, pod: `${namespace}-0` } })
   const config = {
     global: { scrape_interval: '1s', evaluation_interval: '1s' },
     rule_files: [join(folder, 'rules.yaml')],
@@ -77,6 +77,14 @@ test('[1-17] [2-22] it stops for a target that is down, for a namespace that nob
   expect(await gate('elsewhere')).toMatchObject({ state: 'stop', evidence: 'no target in elsewhere' })
   scraped = 'caracal_ready 0\n'
   await expect.poll(() => gate('caracal'), { timeout: 60_000 }).toMatchObject({ state: 'stop', evidence: 'CaracalNotReady fires' })
+})
+
+test('[1-17] a target of a pod that ends is none that is down', async () => {
+  const told = async (gone: (pod: string) => boolean) => (await prometheusGate(prometheus, 'broken', true, gone)).evidence
+  await expect.poll(() => told(() => false), { timeout: 60_000 }).toContain('connection refused')
+  const without = await told((pod) => pod === 'broken-0')
+  expect(without).toContain('no target in broken')
+  expect(without).not.toContain('connection refused')
 })
 
 test('[1-17] without a Prometheus that answers it cannot be told; a release without monitors has no such gate', async () => {

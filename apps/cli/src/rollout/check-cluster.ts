@@ -61,11 +61,12 @@ export async function checkCluster(place: Place, phase: Phase): Promise<readonly
       cluster.list(kind, ofRelease(release)),
     ),
   )
+  const live = new Set(pods.filter(({ deleted }) => !deleted).map(({ name }) => name))
   return [
     rolled,
     releaseGate(revisions),
     ...gates,
-    await prometheusGate(place.prometheus, namespace, monitored.flat().length > 0),
+    await prometheusGate(place.prometheus, namespace, monitored.flat().length > 0, (pod) => pod !== '' && !live.has(pod)),
     await certificateGate(cluster, release, Date.now()),
     ...stops,
   ]

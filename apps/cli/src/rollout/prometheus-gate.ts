@@ -4,8 +4,16 @@ import { type Row, row } from './row.ts'
 const LIMIT_MS = 10_000
 const NAME = 'Observability'
 
-/** Prometheus scrapes every target of the namespace and has our rules loaded. */
-export async function prometheusGate(prometheus: string | undefined, namespace: string, monitored: boolean): Promise<Row> {
+/**
+ * Prometheus scrapes every target of the namespace and has our rules loaded. `gone` are pods that end: their targets stay on its list
+ * for a moment.
+ */
+export async function prometheusGate(
+  prometheus: string | undefined,
+  namespace: string,
+  monitored: boolean,
+  gone: (pod: string) => boolean = () => false,
+): Promise<Row> {
   if (prometheus === undefined)
     return monitored
       ? row('G12', NAME, 'unknown', 'the release has monitors; say with --prometheus where Prometheus is')
@@ -15,7 +23,9 @@ export async function prometheusGate(prometheus: string | undefined, namespace: 
       ask(prometheus, '/api/v1/targets?state=active'),
       ask(prometheus, '/api/v1/rules?type=alert'),
     ])
-    const ours = listAt(targets, 'data', 'activeTargets').filter((one) => textAt(one, 'labels', 'namespace') === namespace)
+    const ours = listAt(targets, 'data', 'activeTargets').filter(
+      (one) => textAt(one, 'labels', 'namespace') === namespace && !gone(textAt(one, 'labels', 'pod')),
+    )
     const down = ours.filter((one) => textAt(one, 'health') !== 'up')
     const alerts = listAt(rules, 'data', 'groups')
       .flatMap((group) => listAt(group, 'rules'))
