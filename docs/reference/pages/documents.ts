@@ -1,6 +1,7 @@
 import type { TSchema } from 'typebox'
 import {
   ApplicationDocument,
+  BudgetDocument,
   ProviderDocument,
   ResourceDocument,
   resourceDefaults,
@@ -41,13 +42,23 @@ const RESOURCE: Words = {
   upstream: 'Base URL that calls go to; the path below the resource is appended unchanged.',
   provider: 'Name of the provider whose credential is injected. Absent: none.',
   scopes: 'What can be allowed.',
-  operations: 'Which method and path needs which scope. Others are refused. Absent: there is one scope and every call needs it.',
+  operations:
+    'Which method and path needs which scope, and what a call costs (`price`). Others are refused. Absent: there is one scope and every call needs it.',
   mandateLife: 'Life of a mandate when none is asked for.',
   once: 'Every mandate for it is single use.',
   egressAllow: 'Non-public address ranges that the upstream may be in. Without them only public addresses are called.',
   encodedSeparators: 'What `%2F` and `%5C` in a path are: refused, or a letter of the segment like any other.',
   maxBodyBytes: 'Largest request body.',
   timeouts: '`connect`, `firstByte`, `idle`, and `stream` for the silence of event streams.',
+}
+
+const BUDGET: Words = {
+  ...SHARED,
+  holder: 'Who is limited, and whatever stands below it. Stays as it is.',
+  limit: 'Money of one currency, or calls. Amounts are text in quotes. The unit stays as it is.',
+  per: 'The period that the limit is for. Absent: for good. Stays as it is.',
+  window:
+    '`calendar`: from the start of the period in UTC, weeks on Monday. `rolling`: the last so long; a month is 30 days. Stays as it is.',
 }
 
 /** The documents that `caracal apply` takes, Policy aside. */
@@ -63,6 +74,9 @@ again changes nothing. \`--plan\` says what would change. A worked example: [Fir
     section('Resource', 'What is protected.', ResourceDocument, RESOURCE, defaults()),
     `In a path of \`operations\` a segment is literal, \`{name}\` (exactly one segment) or, last, \`{name+}\` (one or more). The most literal
 one wins. A method is in upper case, or \`*\`.`,
+    `A \`price\` is \`{ amount, currency, actual }\`: a decimal in quotes, a currency of ISO 4217 and, if the upstream says what a call really
+cost, the header of its answer that does.`,
+    section('Budget', 'What may be spent. See [Budgets](../budgets.md).', BudgetDocument, BUDGET, { window: 'calendar' }),
     '## Policy\n\nHas a page of its own: [Policy documents](policy.md).',
   )
 }
