@@ -133,6 +133,23 @@ describe('workloads', () => {
     expect(listAt(scaler, 'spec.metrics').map((metric) => at(metric, 'resource.target.averageUtilization'))).toEqual([55, 80])
   })
 
+  test('[P-147] what can never change says nothing of a version, and each component has a policy of its own', async () => {
+    const [now, next] = await Promise.all([render(PRODUCTION), render({ ...PRODUCTION, set: { 'global.tag': '9.9.9' } })])
+    const fixed = (objects: typeof now, component: string) => {
+      const { spec } = objects.workload(component)
+      const claims = listAt(spec, 'volumeClaimTemplates')
+      return { selector: at(spec, 'selector'), service: at(spec, 'serviceName'), claims, management: at(spec, 'podManagementPolicy') }
+    }
+    for (const component of COMPONENTS) {
+      expect(textAt(now.workload(component), 'metadata.name')).toBe(`caracal-${component}`)
+      expect(fixed(next, component)).toEqual(fixed(now, component))
+      expect(JSON.stringify(fixed(now, component))).not.toMatch(/version|chart/)
+      const policy = now.one('NetworkPolicy', `caracal-${component}`)
+      expect(at(policy, 'spec.podSelector')).toEqual(at(now.workload(component).spec, 'selector'))
+    }
+    expect(now.names('Secret')).toEqual([])
+  })
+
   test('[0-10] each overlay sets its mode, and every pod of ours is told so', async () => {
     for (const [mode, overlay] of Object.entries({ stable: PRODUCTION, rc: RC, dev: DEV })) {
       const modes = (await render(overlay)).pods().flatMap(({ spec }) => envOf(spec, 'CARACAL_MODE'))

@@ -118,7 +118,7 @@ describe.each(CASES)('%s with %s', (overlay, version) => {
     expect(said).not.toContain('FAIL')
   })
 
-  test('[0-23] an upgrade to a new tag replaces every pod and keeps the claims', async () => {
+  test('[0-23] [P-147] an upgrade to a new tag replaces every pod and keeps the claims', async () => {
     helm(version, ...installCommand(overlay, ...WAIT, '--set', 'global.tag=next', '--set', 'global.logLevel=warn'))
     await allReady(overlay, 'localhost/caracal:next')
     expect(claims()).toBe(claimsAtFirst)
