@@ -52,6 +52,7 @@ const RUNS: Readonly<Record<string, { readonly args: readonly string[]; readonly
   'secrets generate': { args: ['--profile', 'dev'], code: 0 },
   preflight: { args: [], code: 0 },
   'kek adopt': { args: [], code: 2 },
+  'ledger restored': { args: [], code: 2 },
   'rollout check': { args: ['--phase', 'then'], code: 2 },
   'rollout plan': { args: ['--backup-at', 'some day'], code: 2 },
   'db init': { args: [], code: 0 },

@@ -185,7 +185,8 @@ export function program(): Command {
   const db = caracal.command('db').description('the database schema')
   db.command('init')
     .description('version table and what needs elevated rights; any number of times')
-    .action(async () => (await import('./commands/db.ts')).dbInit(here()))
+    .option('--roles', 'only the roles of the services, before a dump is restored on a new server', false)
+    .action(async (options) => (await import('./commands/db.ts')).dbInit(here(), options))
   const migrate = db.command('migrate').description('migrations; forward only')
   migrate
     .command('up')

@@ -50,6 +50,13 @@ export function addOperatorCommands(caracal: Command, here: () => CommandContext
     .description('after ZONE_KEK or DB_PASSWORD changed in a compact deployment: the new one opens it, given the former as …_PREVIOUS')
     .action(async () => (await import('./commands/kek.ts')).adopt(here()))
 
+  caracal
+    .command('ledger')
+    .description('the log of evidence as it stands in the database')
+    .command('restored')
+    .description('after a dump was restored in a compact deployment: retires the keys of older mandates, tells the ledgers, lets it start')
+    .action(async () => (await import('./commands/ledger.ts')).ledgerRestored(here()))
+
   const rollout = caracal.command('rollout').description('gates and stop conditions of a rollout on Kubernetes')
   rollout
     .command('check')

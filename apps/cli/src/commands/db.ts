@@ -1,4 +1,5 @@
 import {
+  createServiceRoles,
   type Database,
   initDatabase,
   type MigrationStatus,
@@ -19,10 +20,15 @@ import type { CommandContext } from './command.ts'
 import { budgetFinding, type PreflightOptions, plansOf, streamsFindings, trustBundle } from './preflight.ts'
 
 /** Version table and what needs elevated rights. Any number of times, before or after `migrate up`. */
-export async function dbInit({ output, env }: CommandContext): Promise<void> {
+export async function dbInit({ output, env }: CommandContext, options: { readonly roles?: boolean } = {}): Promise<void> {
   await withDatabase(env, async (database) => {
-    await initDatabase(database)
-    output.line(output.json ? JSON.stringify({ initialised: true }) : 'The database is initialised.')
+    if (options.roles === true) {
+      await createServiceRoles(database)
+      output.line(output.json ? JSON.stringify({ roles: true }) : 'The roles of the services exist.')
+    } else {
+      await initDatabase(database)
+      output.line(output.json ? JSON.stringify({ initialised: true }) : 'The database is initialised.')
+    }
   })
 }
 

@@ -25,6 +25,7 @@ import { type Ground, holderOf, openGround } from './ground.ts'
 import { inBackground } from './in-background.ts'
 import { KekMismatch, openKek } from './kek.ts'
 import { metricsOf } from './other-metrics.ts'
+import { demandKnownDatabase } from './restored.ts'
 import { type CompactKeys, environmentOf, keysOf } from './role-environment.ts'
 
 export type CompactOptions = {
@@ -63,6 +64,7 @@ export async function startCompact(options: CompactOptions): Promise<RunningServ
     await waitForGround({ role, edge, environment, database, logger }, async () => {
       if (migrate) await migrateUp(database, { app: RELEASE, onProgress: ({ name }) => logger.info({ migration: name }, 'migrating') })
       await demandSchema(database)
+      await demandKnownDatabase(database)
       derived.keys = keysOf(await openKek(database, holderOf(config)))
       opened.ground = await openGround({ beside, environment, config, keys: derived.keys, database, logger })
     })
