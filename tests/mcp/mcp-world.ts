@@ -7,7 +7,7 @@ import { type ModernServer, startModern } from './modern-server.ts'
 
 export const KEY = 'mcp-upstream-key-0123456789abcdef'
 
-const documents = (everything: string, modern: string, dead: string, keyed: string) => `
+const documents = (everything: string, modern: string, dead: string, keyed: string, adapter: string) => `
 kind: Zone
 name: lab
 ---
@@ -78,12 +78,31 @@ upstream: http://127.0.0.1:9/other
 egressAllow: [127.0.0.1/32]
 scopes: ["all"]
 ---
+kind: Resource
+zone: lab
+name: once
+type: mcp
+once: true
+identifier: https://once.example/
+upstream: ${everything}
+egressAllow: [127.0.0.1/32]
+scopes: ["all"]
+---
+kind: Resource
+zone: lab
+name: discovered
+type: mcp
+identifier: ${adapter}/mcp/discovered
+upstream: ${everything}
+egressAllow: [127.0.0.1/32]
+scopes: ["all"]
+---
 kind: Policy
 zone: lab
 name: lab
 rules:
   - id: use
-    allow: ["tools:safe", "tools:slow", "docs:read", "prompts:use", "use", "all"]
+    allow: ["tools:safe", "tools:slow", "tools:asked", "docs:read", "prompts:use", "use", "ask", "all"]
     on: ["*"]
     for: { labels: [lab] }
   - id: small-sums
@@ -104,6 +123,7 @@ rules:
     hold: ["tools:asked", "ask"]
     on: ["*"]
     for: { any: true }
+    when: operation.tool != "nothing"
     approval: { tier: ops, approvers: ["role:approver"], ttl: 15m }
 `
 
@@ -118,6 +138,8 @@ export type McpWorld = {
   readonly agent: Client
   readonly other: Client
   readonly zone: string
+  /** What MCP_SERVERS says. */
+  readonly servers: string
   mandate(form: Readonly<Record<string, string>>, client?: Client): Promise<string>
   stop(): Promise<void>
 }
@@ -126,10 +148,19 @@ export type McpWorld = {
 export async function startMcpWorld(args: readonly string[] = []): Promise<McpWorld> {
   const [everything, modern] = await Promise.all([startEverything(), startModern()])
   const dead = 'http://127.0.0.1:9/mcp'
-  const servers = [`everything=${everything.url}`, `modern=${modern.url}`, `dead=${dead}`, `elsewhere=${everything.url}`].join(',')
+  const servers = [
+    `everything=${everything.url}`,
+    `modern=${modern.url}`,
+    `dead=${dead}`,
+    `elsewhere=${everything.url}`,
+    `once=${everything.url}`,
+    `discovered=${everything.url}`,
+  ].join(',')
   const installation = await startInstallation({ args: ['--mcp', servers, ...args] })
+  const { mcp } = installation
+  if (mcp === undefined) throw new Error('the adapter did not start')
   const folder = mkdtempSync(join(tmpdir(), 'caracal-mcp-'))
-  writeFileSync(join(folder, 'lab.yaml'), documents(everything.url, modern.url, dead, new URL(modern.url).host))
+  writeFileSync(join(folder, 'lab.yaml'), documents(everything.url, modern.url, dead, new URL(modern.url).host, mcp))
   const applied = await installation.caracal(['apply', '-f', folder], { MCP_KEY: KEY })
   rmSync(folder, { recursive: true })
   if (applied.code !== 0) throw new Error(applied.stderr)
@@ -142,8 +173,6 @@ export async function startMcpWorld(args: readonly string[] = []): Promise<McpWo
   const agent = await client('agent')
   const other = await client('other')
   const zones = JSON.parse((await installation.caracal(['--json', 'get', 'zones'])).stdout) as { id: string; name: string }[]
-  const { mcp } = installation
-  if (mcp === undefined) throw new Error('the adapter did not start')
   return {
     installation,
     url: mcp,
@@ -151,6 +180,7 @@ export async function startMcpWorld(args: readonly string[] = []): Promise<McpWo
     modern,
     agent,
     other,
+    servers,
     zone: zones.find(({ name }) => name === 'lab')?.id ?? '',
     async mandate(form, { id, secret } = agent) {
       const answer = await fetch(`${installation.endpoints.sts}/oauth/2/token`, {

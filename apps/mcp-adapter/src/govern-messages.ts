@@ -129,7 +129,8 @@ class Visit {
     if (tier !== undefined && asker !== null && message.kind === 'request' && canAsk(message)) {
       this.#count(kind, 'hold', told)
       const question = approvalResult(message, tier, this.#server.name, asker, this.#desk.sessions)
-      return this.#send(200, 'application/json', JSON.stringify(question), 'hold')
+      this.#send(200, 'application/json', JSON.stringify(question), 'hold')
+      return
     }
     const refusal = tier === undefined ? told : { ...told, data: { ...told.data, approval: { tier } } }
     this.refuse(refusal, kind, judged.decision, judged.decision)
