@@ -6,11 +6,14 @@ import { resetsAt, type SpanRule, spanAt } from './span.ts'
 export class Balances {
   readonly #now: UnixMillis
   readonly #spans = new Map<BudgetId, Map<UnixMillis, Span>>()
+  /** Spans that are in the book already. */
+  readonly #known: ReadonlySet<string>
   readonly #taken = new Map<string, Span>()
   readonly #given = new Map<string, Span>()
 
   constructor(spans: readonly Span[], now: UnixMillis) {
     this.#now = now
+    this.#known = new Set(spans.map(keyOf))
     for (const span of spans) this.#put(span)
   }
 
@@ -44,14 +47,15 @@ export class Balances {
     this.#change(this.#given, { budget: part.budget, startsAt: part.startsAt, spent, reserved: expired ? 0n : -part.amount })
   }
 
-  /** What was taken, for spans that may be new. */
-  taken(): readonly Span[] {
-    return [...this.#taken.values()]
-  }
-
-  /** What was given back or spent, for spans that are there. */
-  given(): readonly Span[] {
-    return [...this.#given.values()]
+  /** What has to be written: changes of spans that are there, and spans that begin now. */
+  written(): { readonly changed: readonly Span[]; readonly begun: readonly Span[] } {
+    const changed = new Map(this.#given)
+    const begun: Span[] = []
+    for (const [key, taken] of this.#taken) {
+      if (this.#known.has(key)) changed.set(key, sum(changed.get(key), taken))
+      else begun.push(taken)
+    }
+    return { changed: [...changed.values()], begun }
   }
 
   #put(span: Span): void {
@@ -60,7 +64,7 @@ export class Balances {
   }
 
   #change(changes: Map<string, Span>, change: Span): void {
-    const key = `${change.budget} ${change.startsAt}`
+    const key = keyOf(change)
     changes.set(key, sum(changes.get(key), change))
     const known = this.#spans.get(change.budget)?.get(change.startsAt)
     // A span that was not read does not count any more: only what is taken now makes one.
@@ -82,6 +86,10 @@ export function standing(
   const text = (amount: bigint) => (rule.money ? formatAmount(amount) : String(amount))
   const first = counting.length === 0 ? undefined : Math.min(...counting.map((span) => span.startsAt))
   return { spent: text(spent), reserved: text(reserved), remaining: text(left < 0n ? 0n : left), resetsAt: resetsAt(rule, now, first) }
+}
+
+function keyOf({ budget, startsAt }: Pick<Span, 'budget' | 'startsAt'>): string {
+  return `${budget} ${startsAt}`
 }
 
 function isUsed({ spent, reserved }: Span): boolean {

@@ -11,20 +11,17 @@ import {
   type ZoneId,
 } from '@caracal/core'
 import {
-  addToSpans,
   type Charge,
-  changeSpans,
   forgetSpans,
   type HeldPart,
-  insertCharges,
-  insertUsage,
   type LockedBudget,
   lockBudgets,
   type NewUsage,
   type Queryable,
-  readSpans,
-  standingOf,
+  readBook,
+  type Span,
   takeCharges,
+  writeBook,
 } from '@caracal/postgres'
 import { Balances } from './balance.ts'
 import type { ChargeAnswer, ChargeOrder, Reserved, ReserveOrder, ReserveRefusal, SettleOrder } from './charge-order.ts'
@@ -58,16 +55,10 @@ export async function workGroup(tx: Queryable, orders: readonly ChargeOrder[], c
     ids: [...new Set(taken.flatMap(({ held }) => held.map(({ budget }) => budget)))],
   })
   const inBook = new Set(taken.map(({ request }) => request))
-  const standing = await standingOf(
-    tx,
-    zone,
-    orders.flatMap(({ request }) => (inBook.has(request) ? [] : [request])),
-  )
-  const spans = await readSpans(
-    tx,
-    zone,
-    budgets.map((budget) => ({ budget: budget.id, since: spanAt(budget, now).since })),
-  )
+  const { standing, spans } = await readBook(tx, zone, {
+    requests: orders.flatMap(({ request }) => (inBook.has(request) ? [] : [request])),
+    spans: budgets.map((budget) => ({ budget: budget.id, since: spanAt(budget, now).since })),
+  })
   const balances = new Balances(spans, now)
 
   const usage = new Map<RequestId, NewUsage>()
@@ -90,11 +81,9 @@ export async function workGroup(tx: Queryable, orders: readonly ChargeOrder[], c
     else reserved.set(order.request, reserve(order, byHolder, balances, charges, context))
   }
 
-  await changeSpans(tx, zone, balances.given())
-  await addToSpans(tx, zone, balances.taken())
-  await insertCharges(tx, [...charges.values()])
-  await insertUsage(tx, zone, [...usage.values()])
-  await forgetOver(tx, zone, budgets, balances, spans, now)
+  const { changed, begun } = balances.written()
+  await writeBook(tx, zone, { changed, begun, charges: [...charges.values()], usage: [...usage.values()] })
+  await forgetOver(tx, zone, budgets, begun, now)
 
   const byRequest = new Map(taken.map((charge) => [charge.request, charge]))
   return orders.map((order): ChargeAnswer => {
@@ -191,15 +180,13 @@ async function forgetOver(
   tx: Queryable,
   zone: ZoneId,
   budgets: readonly LockedBudget[],
-  balances: Balances,
-  before: readonly { readonly budget: string; readonly startsAt: UnixMillis }[],
+  begun: readonly Span[],
   now: UnixMillis,
 ): Promise<void> {
-  const known = new Set(before.map((span) => `${span.budget} ${span.startsAt}`))
-  const begun = new Set(balances.taken().flatMap((span) => (known.has(`${span.budget} ${span.startsAt}`) ? [] : [span.budget])))
+  const fresh = new Set(begun.map(({ budget }) => budget))
   await forgetSpans(
     tx,
     zone,
-    budgets.filter(({ id }) => begun.has(id)).map((budget) => ({ budget: budget.id, since: spanAt(budget, now - SLOW_CLOCK).since })),
+    budgets.filter(({ id }) => fresh.has(id)).map((budget) => ({ budget: budget.id, since: spanAt(budget, now - SLOW_CLOCK).since })),
   )
 }

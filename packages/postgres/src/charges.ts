@@ -1,8 +1,9 @@
 import type { ApplicationId, BudgetId, RequestId, SessionId, UnixMillis, ZoneId } from '@caracal/core'
-import { type Selectable, sql } from 'kysely'
+import { type RawBuilder, type Selectable, sql } from 'kysely'
 import { timestamp } from './column.ts'
 import type { Queryable } from './database.ts'
 import type { BudgetsTable } from './tables.ts'
+import { type NewUsage, usageInsert } from './usage.ts'
 
 /** What a charge is for, as its usage will say. */
 export type ChargedCall = {
@@ -48,6 +49,42 @@ export async function lockBudgets(
   return rows
 }
 
+export type RequestStanding = 'reserved' | 'expired' | 'settled'
+
+/** How requests stand, and the spans of each budget that begin at `since` or later: what a group of charges is decided with. */
+export async function readBook(
+  tx: Queryable,
+  zone: ZoneId,
+  which: {
+    readonly requests: readonly RequestId[]
+    readonly spans: readonly { readonly budget: BudgetId; readonly since: UnixMillis }[]
+  },
+): Promise<{ readonly standing: ReadonlyMap<RequestId, RequestStanding>; readonly spans: readonly Span[] }> {
+  const { requests } = which
+  const wanted = JSON.stringify(which.spans.map(({ budget, since }) => ({ budget, since: iso(since) })))
+  const { rows } = await sql<{
+    key: string
+    state: RequestStanding | null
+    starts_at: UnixMillis | null
+    spent: string | null
+    reserved: string | null
+  }>`
+    select request as key, state, null::timestamptz as starts_at, null::numeric as spent, null::numeric as reserved
+      from charges where zone = ${zone} and request = any (${requests}::text[])
+    union all select request, 'settled', null, null, null from usage where zone = ${zone} and request = any (${requests}::text[])
+    union all select s.budget, null, s.starts_at, s.spent, s.reserved
+      from jsonb_to_recordset(${wanted}::jsonb) as w (budget text, since timestamptz)
+      join budget_spans as s on s.budget = w.budget and s.starts_at >= w.since where s.zone = ${zone}`.execute(tx)
+  const standing = new Map<RequestId, RequestStanding>()
+  const spans: Span[] = []
+  for (const { key, state, starts_at, spent, reserved } of rows) {
+    if (state !== null) standing.set(key as RequestId, state)
+    else if (starts_at !== null && spent !== null && reserved !== null)
+      spans.push({ budget: key as BudgetId, startsAt: starts_at, spent: BigInt(spent), reserved: BigInt(reserved) })
+  }
+  return { standing, spans }
+}
+
 /** The spans of each budget that begin at `since` or later. */
 export async function readSpans(
   db: Queryable,
@@ -64,21 +101,30 @@ export async function readSpans(
   return rows.map((row) => ({ budget: row.budget, startsAt: row.starts_at, spent: BigInt(row.spent), reserved: BigInt(row.reserved) }))
 }
 
-/** Adds to spans, and makes those that are not there. For what takes. */
-export async function addToSpans(tx: Queryable, zone: ZoneId, changes: readonly Span[]): Promise<void> {
-  if (changes.length === 0) return
-  await sql`
-    insert into budget_spans as s (zone, budget, starts_at, spent, reserved)
-    select ${zone}, c.budget, c.starts_at, c.spent, c.reserved from ${spanRows(changes)}
-    on conflict (budget, starts_at) do update set spent = s.spent + excluded.spent, reserved = s.reserved + excluded.reserved`.execute(tx)
+/** Changes spans that are still there, down as well as up: one that is gone counts no more. */
+export async function changeSpans(tx: Queryable, zone: ZoneId, changes: readonly Span[]): Promise<void> {
+  if (changes.length > 0) await spanUpdate(zone, changes).execute(tx)
 }
 
-/** Changes spans that are still there, down as well as up. For what gives back: a span that is gone counts no more. */
-export async function changeSpans(tx: Queryable, zone: ZoneId, changes: readonly Span[]): Promise<void> {
-  if (changes.length === 0) return
-  await sql`
-    update budget_spans as s set spent = s.spent + c.spent, reserved = s.reserved + c.reserved from ${spanRows(changes)}
-    where s.zone = ${zone} and s.budget = c.budget and s.starts_at = c.starts_at`.execute(tx)
+/** What a group of charges leaves in the book. `begun`: spans that are not there yet, of budgets that are locked. */
+export type BookEntries = {
+  readonly changed: readonly Span[]
+  readonly begun: readonly Span[]
+  readonly charges: readonly Charge[]
+  readonly usage: readonly NewUsage[]
+}
+
+/** Writes it all in one statement; of requests that are charged none may have a charge already, of those that are settled none usage. */
+export async function writeBook(tx: Queryable, zone: ZoneId, { changed, begun, charges, usage }: BookEntries): Promise<void> {
+  const writes = [
+    ...(changed.length === 0 ? [] : [spanUpdate(zone, changed)]),
+    ...(begun.length === 0 ? [] : [spanInsert(zone, begun)]),
+    ...(charges.length === 0 ? [] : [chargeInsert(zone, charges)]),
+    ...(usage.length === 0 ? [] : [usageInsert(zone, usage)]),
+  ]
+  if (writes.length === 0) return
+  const parts = writes.map((write, at) => sql`${sql.raw(`part_${at}`)} as (${write})`)
+  await sql`with ${sql.join(parts)} select 1`.execute(tx)
 }
 
 /** Forgets spans of each budget that begin before `since`: they are over. */
@@ -92,41 +138,6 @@ export async function forgetSpans(
   await sql`
     delete from budget_spans as s using jsonb_to_recordset(${wanted}::jsonb) as w (budget text, since timestamptz)
     where s.zone = ${zone} and s.budget = w.budget and s.starts_at < w.since`.execute(tx)
-}
-
-/** How requests of these ids stand: still charged, or settled. Others are not in it. */
-export async function standingOf(
-  db: Queryable,
-  zone: ZoneId,
-  requests: readonly RequestId[],
-): Promise<ReadonlyMap<RequestId, 'reserved' | 'expired' | 'settled'>> {
-  if (requests.length === 0) return new Map()
-  const { rows } = await sql<{ request: RequestId; state: 'reserved' | 'expired' | 'settled' }>`
-    select request, state from charges where zone = ${zone} and request = any (${requests}::text[])
-    union all select request, 'settled' from usage where zone = ${zone} and request = any (${requests}::text[])`.execute(db)
-  return new Map(rows.map(({ request, state }) => [request, state]))
-}
-
-/** Writes provisional charges; none of these requests may have one. */
-export async function insertCharges(tx: Queryable, charges: readonly Charge[]): Promise<void> {
-  if (charges.length === 0) return
-  const rows = JSON.stringify(
-    charges.map(({ zone, request, what, held, amount, currency, reservedAt, expiresAt }) => ({
-      zone,
-      request,
-      what,
-      held: held.map((part) => ({ ...part, amount: String(part.amount) })),
-      amount: String(amount),
-      currency,
-      reserved_at: iso(reservedAt),
-      expires_at: iso(expiresAt),
-    })),
-  )
-  await sql`
-    insert into charges (zone, request, state, what, held, amount, currency, reserved_at, expires_at)
-    select zone, request, 'reserved', what, held, amount, currency, reserved_at, expires_at
-    from jsonb_to_recordset(${rows}::jsonb) as c (zone text, request text, what jsonb, held jsonb, amount numeric, currency text,
-      reserved_at timestamptz, expires_at timestamptz)`.execute(tx)
 }
 
 type ChargeRow = {
@@ -202,6 +213,37 @@ function chargeOf(zone: ZoneId, row: ChargeRow): Charge {
     reservedAt: row.reserved_at,
     expiresAt: row.expires_at,
   }
+}
+
+function spanUpdate(zone: ZoneId, changes: readonly Span[]): RawBuilder<unknown> {
+  return sql`
+    update budget_spans as s set spent = s.spent + c.spent, reserved = s.reserved + c.reserved from ${spanRows(changes)}
+    where s.zone = ${zone} and s.budget = c.budget and s.starts_at = c.starts_at`
+}
+
+function spanInsert(zone: ZoneId, begun: readonly Span[]): RawBuilder<unknown> {
+  return sql`
+    insert into budget_spans (zone, budget, starts_at, spent, reserved)
+    select ${zone}, c.budget, c.starts_at, c.spent, c.reserved from ${spanRows(begun)}`
+}
+
+function chargeInsert(zone: ZoneId, charges: readonly Charge[]): RawBuilder<unknown> {
+  const rows = JSON.stringify(
+    charges.map(({ request, what, held, amount, currency, reservedAt, expiresAt }) => ({
+      request,
+      what,
+      held: held.map((part) => ({ ...part, amount: String(part.amount) })),
+      amount: String(amount),
+      currency,
+      reserved_at: iso(reservedAt),
+      expires_at: iso(expiresAt),
+    })),
+  )
+  return sql`
+    insert into charges (zone, request, state, what, held, amount, currency, reserved_at, expires_at)
+    select ${zone}, request, 'reserved', what, held, amount, currency, reserved_at, expires_at
+    from jsonb_to_recordset(${rows}::jsonb) as c (request text, what jsonb, held jsonb, amount numeric, currency text,
+      reserved_at timestamptz, expires_at timestamptz)`
 }
 
 function spanRows(changes: readonly Span[]) {

@@ -241,7 +241,6 @@ const CALLS: Readonly<Record<string, Call>> = {
     repositories.updateResource(db, on.resource, sampleResourceFields({ name: 'n', identifier: 'https://n.example' }), NOW),
   updateZone: (db, on) => repositories.updateZone(db, on.zone, { name: 'renamed' }, NOW),
   writeSetting: (db) => repositories.writeSetting(db, 'issuer', 'x', NOW),
-  addToSpans: (db, on) => repositories.addToSpans(db, on.zone.id, [{ budget: on.budget.id, startsAt: 0, spent: 0n, reserved: 1n }]),
   archiveBudget: (db, on) => repositories.archiveBudget(db, on.budget, NOW),
   changeSpans: (db, on) => repositories.changeSpans(db, on.zone.id, [{ budget: on.budget.id, startsAt: 0, spent: 1n, reserved: -1n }]),
   chargesDue: async (db, on) => (await repositories.chargesDue(db, NOW, NOW, 10)).filter(({ zone }) => zone === on.zone.id),
@@ -257,19 +256,28 @@ const CALLS: Readonly<Record<string, Call>> = {
     await repositories.forgetCharges(db, on.zone.id, [on.charge.request]),
   ],
   forgetSpans: (db, on) => repositories.forgetSpans(db, on.zone.id, [{ budget: on.budget.id, since: 1 }]),
-  insertCharges: (db, on) => repositories.insertCharges(db, [{ ...on.charge, request: ids.request }]),
-  insertUsage: (db, on) => repositories.insertUsage(db, on.zone.id, [{ ...on.usage, request: ids.request }]),
   listBudgets: (db, on) => repositories.listBudgets(db, on.zone.id, FIRST, { holder: on.application.id }),
   listUsage: (db, on) => repositories.listUsage(db, on.zone.id, { budget: on.budget.id }, FIRST),
   lockBudgets: (db, on) => repositories.lockBudgets(db, on.zone.id, { holders: [on.application.id], ids: [on.budget.id] }),
+  readBook: (db, on) =>
+    repositories.readBook(db, on.zone.id, {
+      requests: [on.charge.request, on.usage.request],
+      spans: [{ budget: on.budget.id, since: 0 }],
+    }),
   readSpans: (db, on) => repositories.readSpans(db, on.zone.id, [{ budget: on.budget.id, since: 0 }]),
-  standingOf: (db, on) => repositories.standingOf(db, on.zone.id, [on.charge.request, on.usage.request]),
   sumUsage: (db, on) => repositories.sumUsage(db, on.zone.id, 'resource', {}, FIRST),
   takeCharges: (db, on) => repositories.takeCharges(db, on.zone.id, [on.charge.request]),
   updateBudget: (db, on) => {
     const fields = { name: 'renamed', holder: on.application.id, limit: { calls: 1 }, window: 'total', per: null } as const
     return repositories.updateBudget(db, on.budget, fields, NOW)
   },
+  writeBook: (db, on) =>
+    repositories.writeBook(db, on.zone.id, {
+      changed: [{ budget: on.budget.id, startsAt: 0, spent: 1n, reserved: -1n }],
+      begun: [{ budget: on.budget.id, startsAt: NOW, spent: 0n, reserved: 1n }],
+      charges: [{ ...on.charge, request: ids.request }],
+      usage: [{ ...on.usage, request: ids.request }],
+    }),
   zoneKeyHistory: (db, on) => repositories.zoneKeyHistory(db, on.zone.id, 'log'),
   zoneVersions: (db) => repositories.zoneVersions(db),
 }

@@ -4,7 +4,7 @@ import { createAdminToken } from './admin-tokens.ts'
 import { addApplicationKey } from './application-keys.ts'
 import { addCredential } from './applications.ts'
 import { createBudget } from './budgets.ts'
-import { addToSpans, insertCharges } from './charges.ts'
+import { writeBook } from './charges.ts'
 import type { Queryable } from './database.ts'
 import { insertDelegation } from './delegations.ts'
 import { recordProduced } from './evidence-producers.ts'
@@ -21,7 +21,6 @@ import { createProvider } from './providers.ts'
 import { revoke } from './revocations.ts'
 import { established, NOW, sampleApplication, sampleResource, sampleSession, sampleZone } from './sample-zone.ts'
 import { insertSession } from './sessions-together.ts'
-import { insertUsage } from './usage.ts'
 import { insertZoneKey, type ZoneKey } from './zone-keys.ts'
 
 export const EMPTY_LOG = createHash('sha256').digest()
@@ -169,7 +168,6 @@ async function sampleBudget(db: Queryable, zone: Zone, { id: application }: Pick
   const limit = { amount: '10', currency: 'EUR' }
   const fields = { name: 'budget', holder: application, limit, window: 'total', per: null } as const
   const budget = established(await createBudget(db, { ...fields, id: newId('budget'), zone: zone.id }, NOW))
-  await addToSpans(db, zone.id, [{ budget: budget.id, startsAt: 0, spent: 1n, reserved: 1n }])
   const what = { application, subject: null, session: null, resource: 'https://a.example', operation: 'GET /' }
   const charge = {
     zone: zone.id,
@@ -181,7 +179,6 @@ async function sampleBudget(db: Queryable, zone: Zone, { id: application }: Pick
     reservedAt: NOW - HOUR,
     expiresAt: NOW - 1,
   }
-  await insertCharges(db, [charge])
   const usage = {
     ...what,
     request: newId('request'),
@@ -192,7 +189,8 @@ async function sampleBudget(db: Queryable, zone: Zone, { id: application }: Pick
     at: NOW,
     settledAt: NOW,
   }
-  await insertUsage(db, zone.id, [usage])
+  const begun = [{ budget: budget.id, startsAt: 0, spent: 1n, reserved: 1n }]
+  await writeBook(db, zone.id, { changed: [], begun, charges: [charge], usage: [usage] })
   return { budget, charge, usage }
 }
 

@@ -58,9 +58,8 @@ export function toUsage(row: Selectable<UsageTable>): Usage {
   return { request, application, subject, session, resource, operation, amount, currency, budgets, late, at, settledAt: row.settled_at }
 }
 
-/** Writes what calls cost. A request that has a row keeps it: it is settled once. */
-export async function insertUsage(tx: Queryable, zone: ZoneId, usage: readonly NewUsage[]): Promise<void> {
-  if (usage.length === 0) return
+/** The statement that writes what calls cost, in the transaction that settles them: each is settled once. */
+export function usageInsert(zone: ZoneId, usage: readonly NewUsage[]): RawBuilder<unknown> {
   const rows = JSON.stringify(
     usage.map(({ amount, at, settledAt, ...rest }) => ({
       ...rest,
@@ -69,13 +68,12 @@ export async function insertUsage(tx: Queryable, zone: ZoneId, usage: readonly N
       settled_at: new Date(settledAt).toISOString(),
     })),
   )
-  await sql`
+  return sql`
     insert into usage (zone, request, application, subject, session, resource, operation, amount, currency, budgets, late, at, settled_at)
     select ${zone}, u.request, u.application, u.subject, u.session, u.resource, u.operation, u.amount, u.currency, u.budgets, u.late, u.at,
       u.settled_at
     from jsonb_to_recordset(${rows}::jsonb) as u (request text, application text, subject text, session text, resource text,
-      operation text, amount numeric, currency text, budgets text[], late boolean, at timestamptz, settled_at timestamptz)
-    on conflict (zone, request) do nothing`.execute(tx)
+      operation text, amount numeric, currency text, budgets text[], late boolean, at timestamptz, settled_at timestamptz)`
 }
 
 /** Newest first, by request id. */

@@ -11,11 +11,10 @@ type Reservation = { readonly act: 'reserve' } & ChargeRequest
 
 type Waiting = { readonly order: Reservation; readonly answer: (result: Result<Charge | null>) => void }
 
-/** Orders that go in one call at most, and calls on their way at once: what comes meanwhile goes together in the next. */
+/** Orders that go in one call at most. One call is on its way at a time: what comes meanwhile goes together in the next. */
 const MOST_ORDERS = 500
-const MOST_FLIGHTS = 2
 /** How long a settlement waits for a reservation to go with. Milliseconds. */
-const LINGER_MS = 5
+const LINGER_MS = 50
 /** After a call that was not answered. Milliseconds. */
 const RETRY_MS = 500
 /** Settlements that wait for an STS that is away; above it the oldest are given up, and their charges expire. */
@@ -33,7 +32,7 @@ export class ChargeClient implements CallBudgets {
   readonly #outcomes: ReturnType<Metrics['counter']>
   #reserving: Waiting[] = []
   #settling: Settlement[] = []
-  #flights = 0
+  #flying = false
   #timer: NodeJS.Timeout | undefined
   #scheduled = false
   #idle: (() => void)[] = []
@@ -103,13 +102,15 @@ export class ChargeClient implements CallBudgets {
   }
 
   #fly(): void {
-    while (this.#flights < MOST_FLIGHTS && this.#reserving.length + this.#settling.length > 0) {
-      const settlements = this.#settling.splice(0, MOST_ORDERS)
-      const reservations = this.#reserving.splice(0, MOST_ORDERS - Math.min(settlements.length, MOST_ORDERS / 2))
-      this.#flights += 1
-      void this.#send(settlements, reservations)
+    if (this.#flying) return
+    if (this.#reserving.length + this.#settling.length === 0) {
+      for (const idle of this.#idle.splice(0)) idle()
+      return
     }
-    if (this.#flights === 0) for (const idle of this.#idle.splice(0)) idle()
+    this.#flying = true
+    const reservations = this.#reserving.splice(0, MOST_ORDERS / 2)
+    const settlements = this.#settling.splice(0, MOST_ORDERS / 2)
+    void this.#send(settlements, reservations)
   }
 
   async #send(settlements: readonly Settlement[], reservations: readonly Waiting[]): Promise<void> {
@@ -118,7 +119,7 @@ export class ChargeClient implements CallBudgets {
       this.#logger.error({ err: error }, 'charges could not be sent')
       return refuse('sts_unavailable')
     })
-    this.#flights -= 1
+    this.#flying = false
     const answers = answer.ok && answer.value.answers.length === orders.length ? answer.value.answers : undefined
     if (answers === undefined) {
       const reason = answer.ok ? 'sts_unavailable' : shown(answer.reason)
