@@ -64,6 +64,7 @@ const RUNS: Readonly<Record<string, { readonly args: readonly string[]; readonly
   'token create': { args: ['reader', '-r', 'viewer'], code: 0 },
   mandate: { args: ['-r', 'https://notes.example/', '-s', 'notes:read'], code: 0 },
   explain: { args: ['req_00000000000000000000000000', '-z', 'quickstart'], code: 1 },
+  usage: { args: ['-z', 'quickstart'], code: 0 },
   'audit export': { args: ['-o', join(folder, 'bundle.jsonl'), '-z', 'quickstart'], code: 0 },
   'audit verify': { args: ['-z', 'quickstart'], code: 0 },
   revoke: { args: ['application', 'spare', '-z', 'quickstart', '--dry-run'], code: 0 },
