@@ -10,8 +10,8 @@ import { ROOT } from './markdown-files.ts'
 const MAIN = join(ROOT, 'apps/cli/src/main.ts')
 
 /** Ports that pages name. A run moves all of them by one offset, so that it meets nothing else on the machine. */
-const PORTS = [3000, 4000, 4873, 7070, 8080, 8081, 8090, 9090] as const
-const METRICS_PORTS = [9464, 9465, 9466, 9467, 9468] as const
+const PORTS = [3000, 4000, 4873, 7070, 8080, 8081, 8082, 8090, 9090] as const
+const METRICS_PORTS = [9464, 9465, 9466, 9467, 9468, 9469] as const
 
 export type Ran = { readonly code: number; readonly output: string }
 
@@ -42,7 +42,7 @@ export async function openPage(): Promise<PageRun> {
       writeFileSync(join(folder, name), withPorts(text))
     },
     async run(command) {
-      if (/^(?:make|npx caracal) up\b/.test(command)) return startUp(folder, offset, up)
+      if (/^(?:make|npx caracal) up\b/.test(command)) return startUp(folder, offset, up, / --mcp '([^']+)'/.exec(command)?.[1])
       // This is what runs now.
       if (/^make test$|^\.ci\/run$/.test(command)) return { code: 0, output: '' }
       return shell.run(withPorts(command))
@@ -130,8 +130,9 @@ function cleanEnvironment(): NodeJS.ProcessEnv {
 }
 
 /** `caracal up` in the clone, until the page ends; the answer is what it says when it is ready. */
-function startUp(folder: string, offset: number, up: ChildProcess[]): Promise<Ran> {
-  const child = spawn(process.execPath, [MAIN, 'up', '--port-offset', String(offset)], {
+function startUp(folder: string, offset: number, up: ChildProcess[], mcp: string | undefined): Promise<Ran> {
+  const more = mcp === undefined ? [] : ['--mcp', mcp]
+  const child = spawn(process.execPath, [MAIN, 'up', '--port-offset', String(offset), ...more], {
     cwd: folder,
     env: cleanEnvironment(),
     stdio: ['ignore', 'pipe', 'pipe'],

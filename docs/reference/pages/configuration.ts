@@ -2,6 +2,7 @@ import { apiConfiguration } from '@caracal/api'
 import { auditConfiguration } from '@caracal/audit'
 import { coordinatorConfiguration } from '@caracal/coordinator'
 import { gatewayConfiguration } from '@caracal/gateway'
+import { mcpConfiguration } from '@caracal/mcp-adapter'
 import type { SettingDescription } from '@caracal/service'
 import { stsConfiguration } from '@caracal/sts'
 import { compactConfiguration } from '../../../apps/cli/src/compact/compact-settings.ts'
@@ -11,6 +12,7 @@ const ROLES = {
   api: apiConfiguration,
   sts: stsConfiguration,
   gateway: gatewayConfiguration,
+  'mcp-adapter': mcpConfiguration,
   audit: auditConfiguration,
   coordinator: coordinatorConfiguration,
 } as const
