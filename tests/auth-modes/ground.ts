@@ -87,6 +87,8 @@ export type Ground = {
   readonly upstream: Upstream
   /** Environment of a Gateway beside what `gateway` is given. */
   readonly environment: Readonly<Record<string, string>>
+  /** Environment of the CLI. */
+  readonly cli: Readonly<Record<string, string>>
   /** Ids by name. */
   readonly applications: Readonly<Record<string, string>>
   api(method: string, path: string, body?: unknown): Promise<{ status: number; body: Record<string, string> }>
@@ -156,6 +158,7 @@ export async function startGround(): Promise<Ground> {
     database,
     upstream,
     environment: { ...environment, DATABASE_URL: url },
+    cli: { CARACAL_API_URL: api.address.url, CARACAL_TOKEN: token },
     applications: Object.fromEntries(rows.map(({ id, name }) => [name, id])),
     api: (method, path, body) => ask(api.address.url, method, `/v1/zones/${zone}${path}`, body),
     async gateway(settings, own = streams) {

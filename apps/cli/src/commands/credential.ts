@@ -95,6 +95,7 @@ export async function revokeCredential({ output, context }: CommandContext, opti
   if (found === undefined)
     throw new CliError(`${options.application} has no credential ${options.credential}.`, '`caracal credential list` shows what it has.')
   await callService(where.api, where.token, `${path}/${isKey(found) ? 'keys' : 'credentials'}/${found.id}`, { method: 'DELETE' })
+  if (output.json) return output.line(JSON.stringify({ revoked: true, kind: found.kind, id: found.id }))
   output.line(`revoked ${found.kind} ${found.id}`)
 }
 
