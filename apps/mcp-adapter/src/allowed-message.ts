@@ -60,15 +60,19 @@ export async function decideMessage(
       return { refused: { kind: asked.value.kind, judged: { decision: 'deny', refusal, facts }, told: UNKNOWN } }
     }
   }
+  return { allowed: allowedPassage(passage, asked.value, method, dependencies) }
+}
+
+/** What does nothing by itself, for a caller who may come in. `method`: what evidence calls it. */
+export function allowedPassage(passage: PassageFacts, asked: Asked, method: string, dependencies: CallDependencies): AllowedMessage {
+  const facts = { ...passage, call: { ...passage.call, method } }
   return {
-    allowed: {
-      asked: asked.value,
-      facts,
-      judged: { decision: 'allow', facts, revocationPosition: dependencies.view.position() },
-      expiresAt: passage.mandate.claims.exp,
-      unallowed: () => passageLost(passage, dependencies),
-      release: async () => {},
-    },
+    asked,
+    facts,
+    judged: { decision: 'allow', facts, revocationPosition: dependencies.view.position() },
+    expiresAt: passage.mandate.claims.exp,
+    unallowed: () => passageLost(passage, dependencies),
+    release: async () => {},
   }
 }
 

@@ -29,7 +29,10 @@ const LIKE_READING = new Set(['resources/read', 'resources/subscribe', 'resource
 
 /** What a message asks for. A method that is not known here is governed like any other operation: denied unless it is declared (P-088). */
 export function askedBy(message: Message): Result<Asked, 'invalid_request'> {
-  if (message.kind !== 'request') return ok(PASSAGE)
+  if (message.kind === 'response') return ok(PASSAGE)
+  // Some servers do what a request without an id asks for, and only do not answer.
+  if (message.kind === 'notification')
+    return message.method.startsWith('notifications/') ? ok(PASSAGE) : refuse('invalid_request', `${message.method} without an id`)
   const { method, params } = message
   if (OF_THE_PROTOCOL.has(method)) return ok(PASSAGE)
   if (LISTS.has(method)) return ok({ as: 'list', kind: 'list' })

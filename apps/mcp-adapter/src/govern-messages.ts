@@ -14,7 +14,7 @@ import {
 } from '@caracal/enforcement-point'
 import { parseTraceparent } from '@caracal/service'
 import { EvidenceUnavailable } from '@caracal/streams'
-import { type AllowedMessage, type Decided, decideMessage, digestOf } from './allowed-message.ts'
+import { type AllowedMessage, allowedPassage, type Decided, decideMessage, digestOf } from './allowed-message.ts'
 import { approvalResult, canAsk, resumed } from './approval-request.ts'
 import type { Kind } from './asked-operation.ts'
 import { type Era, eraOf } from './era.ts'
@@ -28,7 +28,7 @@ import { admit, bodyOf, type McpDesk, note } from './serve-server.ts'
 import type { ServedServer } from './served-server.ts'
 
 /** Takes the place of a message where a request carries none. */
-const NO_MESSAGE: Message = { kind: 'notification', method: '', params: {}, whole: {} }
+const NO_MESSAGE: Message = { kind: 'response', whole: {} }
 /** A caller's own request id is kept when it is short and printable. */
 const CLIENT_REQUEST_ID = /^[\x21-\x7e]{1,128}$/
 
@@ -81,8 +81,9 @@ class Visit {
 
   /** GET opens the stream of a session, DELETE ends it. */
   async operateSession(passage: PassageFacts, session: string | null): Promise<void> {
-    const decided = await decideMessage(passage, NO_MESSAGE, this.#requestId, this.#desk.point.calls)
-    if ('allowed' in decided) await this.#forward(decided.allowed, NO_MESSAGE, null, session)
+    const method = this.#request.method ?? ''
+    const allowed = allowedPassage(passage, { as: 'passage', kind: 'other' }, method, this.#desk.point.calls)
+    await this.#forward(allowed, NO_MESSAGE, null, session)
   }
 
   async take(passage: PassageFacts, body: Body & { readonly bytes: Buffer }, era: Era, session: string | null): Promise<void> {
@@ -188,7 +189,11 @@ class Visit {
         upstreamOrigin: upstream.origin,
         upstreamBase: upstream.base,
         gatewayBase: `/mcp/${this.#server.name}`,
-        replaced: new Map([['mcp-session-id', (id: string) => this.#desk.sessions.seal(this.#server.name, facts.mandate.claims, id)]]),
+        replaced: new Map<string, (value: string) => string | null>([
+          ['mcp-session-id', (id) => this.#desk.sessions.seal(this.#server.name, facts.mandate.claims, id)],
+          // Where a server's own tokens come from is no concern of the caller: he would take them for ours (P-091).
+          ['www-authenticate', () => null],
+        ]),
       },
       timeouts: timeoutsOf(facts.resource, this.#desk.timeoutMs, isStream),
       added: ['X-Request-Id', this.#requestId, 'X-Caracal-Decision', 'allow'],
@@ -271,7 +276,11 @@ class Visit {
     const ending = new AbortController()
     const end = () => ending.abort()
     this.#response.once('close', end)
+    let wentOut = false
     const result = await sendAndCollect(prepared.value, body, {
+      onSent: () => {
+        wentOut = true
+      },
       timeoutMs: this.#desk.timeoutMs,
       signal: ending.signal,
       isComplete: (bytes, headers) => isEventStream(headers) && answerTo(id, { headers, body: bytes }) !== null,
@@ -282,7 +291,8 @@ class Visit {
         status: result.value.status,
         header: (name) => first(result.value.headers[name.toLowerCase()]),
       })
-    else chargeUnanswered(charge, true)
+    else chargeUnanswered(charge, wentOut)
+    if (!wentOut) await allowed.release()
     this.#finished(
       allowed,
       message,

@@ -116,6 +116,10 @@ describe('what a message asks for', () => {
     expect(asked(request(method, params))).toMatchObject(expected)
   })
 
+  it.each(['tools/call', 'resources/read', 'something/new', 'initialize'])('%s without an id is no notification', (method) => {
+    expect(asked(JSON.stringify({ jsonrpc: '2.0', method, params: { name: 'echo', uri: 'note://x' } }))).toBe('invalid_request')
+  })
+
   it.each([
     ['tools/call', {}],
     ['tools/call', { name: 7 }],

@@ -171,14 +171,15 @@ async function perform(
     zone: facts.zone.snapshot.id,
     endsAt: allowed.expiresAt * 1000,
     unallowed: allowed.unallowed,
-    cut: (reason) => cutting.abort(new ServerRefused(refuse(reason))),
+    cut: (reason) => cutting.abort(new ServerRefused(refuse(reason), true)),
   })
-  const result = await ask(clients, server, facts, message, { timeout: timeoutMs, signal: cutting.signal }).finally(remove)
+  const asked = await ask(clients, server, facts, message, { timeout: timeoutMs, signal: cutting.signal }).finally(remove)
+  const { result, wentOut } = asked
   const refused = result.ok ? null : result
   // Nothing is known of headers here: an answer costs its price, and what did not get there costs nothing.
   if (refused === null) chargeAnswered(charge, match?.operation?.price, { status: 200, header: () => undefined })
-  else chargeUnanswered(charge, refused.reason !== 'upstream_unreachable' && refused.reason !== 'credential_unavailable')
-  if (refused?.reason === 'upstream_unreachable' || refused?.reason === 'credential_unavailable') await allowed.release()
+  else chargeUnanswered(charge, wentOut)
+  if (!wentOut) await allowed.release()
   note(
     point,
     outcomeEvent(facts, shown, {
@@ -195,6 +196,9 @@ async function perform(
 
 type Ask = { readonly timeout: number; readonly signal: AbortSignal }
 
+/** What came of it, and whether the server may have heard of it. */
+type Asked = { readonly result: Result<JsonObject>; readonly wentOut: boolean }
+
 async function ask(
   clients: ServerClients,
   server: ServedServer,
@@ -202,7 +206,7 @@ async function ask(
   { method, params }: PlainCall['message'],
   options: Ask,
   again = true,
-): Promise<Result<JsonObject>> {
+): Promise<Asked> {
   let client: Client | undefined
   try {
     client = await clients.get(server, facts)
@@ -210,7 +214,7 @@ async function ask(
       method === 'tools/call'
         ? await client.callTool({ name: String(params.name), arguments: { ...(params.arguments as JsonObject) } }, options)
         : await client.readResource({ uri: String(params.uri) }, { ...options, cacheMode: 'bypass' })
-    return ok(result as JsonObject)
+    return { result: ok(result as JsonObject), wentOut: true }
   } catch (error) {
     // A session that the server forgot was never used for this call.
     if (again && client !== undefined && error instanceof SdkHttpError && error.status === 404) {
@@ -218,13 +222,19 @@ async function ask(
       await Promise.resolve()
       return ask(clients, server, facts, { kind: 'request', id: 1, method, params, whole: params }, options, false)
     }
-    return refusalOf(error)
+    return { result: refusalOf(error), wentOut: serverRefusalIn(error)?.wentOut ?? true }
   }
+}
+
+function serverRefusalIn(error: unknown): ServerRefused | null {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) if (at instanceof ServerRefused) return at
+  return null
 }
 
 /** What became of a request that got no result. A server's own error is what it is: of the arguments, or of what is not there. */
 function refusalOf(error: unknown): Refusal {
-  for (let at: unknown = error; at instanceof Error; at = at.cause) if (at instanceof ServerRefused) return at.refusal
+  const refused = serverRefusalIn(error)
+  if (refused !== null) return refused.refusal
   if (error instanceof ProtocolError) {
     const detail = error.message.slice(0, 500)
     return error.code === -32_602 || error.code === -32_002

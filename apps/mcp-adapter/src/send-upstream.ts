@@ -72,6 +72,7 @@ export async function sendAndCollect(
   options: {
     readonly timeoutMs: number
     readonly signal?: AbortSignal
+    readonly onSent?: () => void
     readonly isComplete?: (body: Buffer, headers: Collected['headers']) => boolean
   },
 ): Promise<Result<Collected>> {

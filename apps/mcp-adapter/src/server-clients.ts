@@ -10,10 +10,13 @@ import type { ServedServer } from './served-server.ts'
 export class ServerRefused extends Error {
   override readonly name = 'ServerRefused'
   readonly refusal: Refusal
+  /** Whether the server may have heard of it. */
+  readonly wentOut: boolean
 
-  constructor(refusal: Refusal) {
+  constructor(refusal: Refusal, wentOut: boolean) {
     super(refusal.reason)
     this.refusal = refusal
+    this.wentOut = wentOut
   }
 }
 
@@ -97,12 +100,16 @@ export class ServerClients {
     const headers = new Headers(init.headers)
     const session = headers.get('mcp-session-id')
     const prepared = await prepare(this.#point, server, { rawHeaders: [...headers].flat() }, { facts }, session)
-    if (!prepared.ok) throw new ServerRefused(prepared)
+    if (!prepared.ok) throw new ServerRefused(prepared, false)
+    let wentOut = false
     const answer = await sendAndCollect(prepared.value, Buffer.from(String(init.body)), {
+      onSent: () => {
+        wentOut = true
+      },
       timeoutMs: this.#timeoutMs,
       ...(init.signal === null || init.signal === undefined ? {} : { signal: init.signal }),
     })
-    if (!answer.ok) throw new ServerRefused(answer.reason === 'client_gone' ? refuse('upstream_timeout') : answer)
+    if (!answer.ok) throw new ServerRefused(answer.reason === 'client_gone' ? refuse('upstream_timeout') : answer, wentOut)
     const { status, body } = answer.value
     const kept = new Headers()
     for (const name of ['content-type', 'mcp-session-id']) {

@@ -22,6 +22,8 @@ export type CollectInput = {
   readonly timeoutMs: number
   /** Of the answer. Bytes. */
   readonly maxBytes: number
+  /** A connection takes the request: from here on the upstream may have heard of it. */
+  readonly onSent?: () => void
   /** Ends the exchange when it fires. */
   readonly signal?: AbortSignal
   /** Whether what came so far is the whole of what is asked for: an event stream may stay open after it. */
@@ -69,6 +71,7 @@ class Collector implements Dispatcher.DispatchHandler {
     this.#controller = controller
     this.#input.lease.breaker.connected()
     if (this.#done) controller.abort(new Error('the exchange was ended'))
+    else this.#input.onSent?.()
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: Collected['headers']): void {
