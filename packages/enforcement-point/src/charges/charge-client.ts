@@ -34,6 +34,7 @@ export class ChargeClient implements CallBudgets {
   #settling: Settlement[] = []
   #flying = false
   #timer: NodeJS.Timeout | undefined
+  #due = 0
   #scheduled = false
   #idle: (() => void)[] = []
 
@@ -84,7 +85,10 @@ export class ChargeClient implements CallBudgets {
   }
 
   #later(ms: number): void {
-    if (this.#timer !== undefined) return
+    const due = performance.now() + ms
+    if (this.#timer !== undefined && this.#due <= due) return
+    clearTimeout(this.#timer)
+    this.#due = due
     this.#timer = setTimeout(() => {
       this.#timer = undefined
       this.#fly()
