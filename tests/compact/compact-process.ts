@@ -37,10 +37,13 @@ export async function startCompactProcess(options: {
   readonly role?: 'gateway' | 'mcp-adapter'
   readonly beside?: string
   readonly migrate?: boolean
+  /** METRICS_PORT names the port of the role at the edge. */
+  readonly metricsOnMain?: boolean
   readonly environment: Readonly<Record<string, string>>
 }): Promise<CompactProcess> {
-  const { role = 'gateway', beside = 'api,sts,audit,coordinator', migrate = true } = options
-  const [main, metrics, api, sts, audit, coordinator] = await Promise.all(Array.from({ length: 6 }, () => freePort()))
+  const { role = 'gateway', beside = 'api,sts,audit,coordinator', migrate = true, metricsOnMain = false } = options
+  const [main, other, api, sts, audit, coordinator] = await Promise.all(Array.from({ length: 6 }, () => freePort()))
+  const metrics = metricsOnMain ? main : other
   const listen = { [role === 'gateway' ? 'GATEWAY_LISTEN' : 'MCP_LISTEN']: `127.0.0.1:${main}` }
   const child = spawn(process.execPath, [MAIN, 'serve', role, '--with', beside, ...(migrate ? ['--migrate'] : [])], {
     env: {

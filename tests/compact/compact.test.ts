@@ -1,33 +1,70 @@
-import { randomBytes } from 'node:crypto'
-import { freshDatabaseUrl } from '@caracal/harness'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { caracal } from '../e2e/installation.ts'
-import { type CompactProcess, databaseSettings, startCompactProcess } from './compact-process.ts'
+import type { CompactProcess } from './compact-process.ts'
+import { call, mint, setUp } from './governed.ts'
+import { type CompactStage, openStage } from './stage.ts'
 
-let environment: Record<string, string> = {}
-const gateways: CompactProcess[] = []
+let stage: CompactStage
 let token = ''
+let credential = ''
 
 beforeAll(async () => {
-  environment = databaseSettings(await freshDatabaseUrl(), randomBytes(32).toString('base64'))
-  // Both at once on an empty database, as two pods of one Deployment.
-  gateways.push(...(await Promise.all([startCompactProcess({ environment }), startCompactProcess({ environment })])))
-  await Promise.all(gateways.map((one) => one.ready()))
-  const made = await caracal(
-    ['token', 'create', 'first', '--role', 'admin', '--role', 'auditor', '--role', 'approver', '--role', 'operator', '--database'],
-    environment,
-  )
-  expect(made.code, made.stderr).toBe(0)
-  token = made.stdout.trim()
+  stage = await openStage()
+}, 60_000)
+afterAll(() => stage?.stop(), 60_000)
+
+test('[4-12] it waits for Postgres and its schema: healthy on both ports, not ready, and everything else is told to come again', async () => {
+  await stage.server.end('SIGINT')
+  const first = await stage.start()
+  await expect.poll(() => first.probe('/health'), { timeout: 30_000 }).toBe(200)
+  expect(
+    await Promise.all([first.probe('/health', 'metrics'), first.probe('/livez'), first.probe('/ready'), first.probe('/r/notes/')]),
+  ).toEqual([200, 200, 503, 503])
+  const second = await stage.start()
+  await stage.server.start()
+  // Both migrate the empty database at once, as two pods of one Deployment.
+  await Promise.all([first.ready(), second.ready()])
+  expect(await first.probe('/health')).toBe(200)
 }, 120_000)
 
-afterAll(async () => {
-  await Promise.all(gateways.map((one) => one.end('SIGKILL')))
-})
+test('[4-26] schema commands after it, in either order and repeated, change nothing and succeed; the password has / + and =', async () => {
+  for (const args of [
+    ['db', 'init'],
+    ['db', 'migrate', 'up'],
+    ['db', 'migrate', 'up'],
+    ['db', 'init'],
+  ])
+    expect(await caracal(args, stage.environment)).toMatchObject({ code: 0 })
+}, 60_000)
 
-test('two processes of five roles on one Postgres: the canary passes at each', async () => {
-  for (const gateway of gateways) {
+test('the first token is made in the database; with it the canary passes at each process', async () => {
+  token = await stage.firstToken()
+  for (const gateway of stage.started) {
     const ran = await gateway.caracal(['--json', 'canary'], { CARACAL_TOKEN: token })
     expect(ran.code, ran.stdout + ran.stderr + gateway.said()).toBe(0)
   }
-}, 60_000)
+  credential = await setUp(stage.started[0] as CompactProcess, token, stage.upstream.url)
+}, 120_000)
+
+test('[4-23] one scrape has the metrics of all roles, each family once, each sample under its role', async () => {
+  const text = await (await fetch(`${stage.started[0]?.metrics}/metrics`)).text()
+  const roles = new Set([...text.matchAll(/^caracal_build_info\{role="([a-z-]+)"/gm)].map(([, role]) => role))
+  expect([...roles].sort()).toEqual(['api', 'audit', 'coordinator', 'gateway', 'sts'])
+  const heads = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name)
+  expect(heads.filter((name, at) => heads.indexOf(name) !== at)).toEqual([])
+  expect(text).toMatch(/^caracal_ready\{role="gateway"\} 1$/m)
+})
+
+test('[4-38] Postgres away: nothing goes out without its evidence, 503; back: it goes on by itself', async () => {
+  const [gateway] = stage.started as [CompactProcess]
+  const mandate = await mint(gateway, credential)
+  await expect.poll(async () => (await call(gateway, mandate, 'before')).status, { timeout: 20_000 }).toBe(200)
+  await stage.server.end('SIGKILL')
+  const reached = stage.upstream.seen.length
+  const refused = await Promise.all(Array.from({ length: 5 }, (_, at) => call(gateway, mandate, `away-${at}`)))
+  expect(refused.map(({ status }) => status)).toEqual(Array(5).fill(503))
+  expect(refused[0]?.code).toBe('evidence_unavailable')
+  expect(stage.upstream.seen.length).toBe(reached)
+  await stage.server.start()
+  await expect.poll(async () => (await call(gateway, mandate, 'after')).status, { timeout: 30_000 }).toBe(200)
+}, 90_000)

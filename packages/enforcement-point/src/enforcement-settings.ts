@@ -2,6 +2,9 @@ import { loadSettings, type Mode, parseTrustedProxy, serviceSettings, setting, s
 import { EVIDENCE_MODES } from '@caracal/streams'
 import { type AuthMode, authProblems, authSettings } from './callers/auth-settings.ts'
 
+/** An STS that answers counts as confirmation for so long, unless POLICY_CACHE_TTL says less. */
+export const LONGEST_UNCONFIRMED_MS = 600_000
+
 /** What every enforcement point takes; spread it into the role's own. `port` is the role's default. */
 export function enforcementSettings(port: number) {
   return {
@@ -59,8 +62,8 @@ export function enforcementSettings(port: number) {
       meaning:
         'How long configuration and policies serve that cannot be confirmed, never past REVOCATION_MAX_AGE without fresh revocations; then every call is refused.',
       min: 1_000,
-      max: 600_000,
-      default: 600_000,
+      max: LONGEST_UNCONFIRMED_MS,
+      default: LONGEST_UNCONFIRMED_MS,
     }),
     POLICY_CACHE_SIZE: setting.integer({
       meaning: 'Decisions remembered for each zone; 0 decides every call anew.',

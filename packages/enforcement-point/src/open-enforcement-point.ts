@@ -48,7 +48,7 @@ import { type Callers, openCallers } from './callers/open-callers.ts'
 import { ChargeClient } from './charges/charge-client.ts'
 import { CredentialCache } from './credential/credential-cache.ts'
 import { type EnforcementMetrics, enforcementMetrics } from './enforcement-metrics.ts'
-import type { EnforcementConfiguration } from './enforcement-settings.ts'
+import { type EnforcementConfiguration, LONGEST_UNCONFIRMED_MS } from './enforcement-settings.ts'
 import { LiveCalls } from './live-calls.ts'
 import { observeStsCalls } from './sts/observe-sts-calls.ts'
 import { stsSource } from './sts/sts-source.ts'
@@ -172,7 +172,9 @@ export async function openEnforcementPoint(
     maxUnconfirmed: config.POLICY_CACHE_TTL / 1000,
     remembers: config.POLICY_CACHE ? config.POLICY_CACHE_SIZE : 0,
   })
-  const follower = followConfiguration({ state, streams, source: source.configuration, ...identity, onError })
+  // Who bounds what is not confirmed means what Postgres says, not what an STS remembers of it.
+  const proof = !config.POLICY_CACHE || config.POLICY_CACHE_TTL < LONGEST_UNCONFIRMED_MS
+  const follower = followConfiguration({ state, streams, source: source.configuration, ...identity, proof, onError })
   onStop('configuration', follower.stop)
   const view = new RevocationView({ maxAge: config.REVOCATION_MAX_AGE / 1000 })
   const revocations = followRevocations({ view, streams, source: source.revocations, clock, onError })

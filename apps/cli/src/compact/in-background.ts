@@ -5,9 +5,9 @@ export class NotYet extends Error {
 
 /**
  * Something long, as what a waiting room looks at: begun by the first look, and again by the next one after it failed. A look throws until
- * it is done: `NotYet` while it runs, and what it failed with.
+ * it is done: `NotYet` while it runs, and what it failed with. `onFailure` hears of each failure.
  */
-export function inBackground(work: () => Promise<void>): () => Promise<void> {
+export function inBackground(work: () => Promise<void>, onFailure: (error: unknown) => void): () => Promise<void> {
   let done = false
   let running = false
   let failed: unknown
@@ -24,6 +24,7 @@ export function inBackground(work: () => Promise<void>): () => Promise<void> {
           },
           (error: unknown) => {
             failed = error
+            onFailure(error)
           },
         )
         .finally(() => {

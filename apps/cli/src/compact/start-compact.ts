@@ -25,7 +25,7 @@ import { type Ground, holderOf, openGround } from './ground.ts'
 import { inBackground } from './in-background.ts'
 import { KekMismatch, openKek } from './kek.ts'
 import { metricsOf } from './other-metrics.ts'
-import { demandKnownDatabase } from './restored.ts'
+import { demandKnownDatabase, RestoreUnconfirmed } from './restored.ts'
 import { type CompactKeys, environmentOf, keysOf } from './role-environment.ts'
 
 export type CompactOptions = {
@@ -101,6 +101,15 @@ async function waitForGround(
   prepare: () => Promise<void>,
 ): Promise<void> {
   const { role, edge, environment, database, logger } = at
+  let last: unknown
+  const failed = (error: unknown) => {
+    if (String(error) !== String(last)) logger.warn({ err: error }, 'the start has to wait')
+    last = error
+  }
+  const prepared = async () => {
+    await prepare()
+    last = undefined
+  }
   await waitFor(
     role,
     edge,
@@ -113,7 +122,16 @@ async function waitForGround(
         check: () => demandSchema(database),
         says: (error) => error instanceof SchemaTooOld,
       },
-      { name: 'roles', kind: 'dependency', check: inBackground(prepare) },
+      {
+        name: 'database',
+        kind: 'safety',
+        reason: 'restore_unconfirmed',
+        check: async () => {
+          if (last instanceof RestoreUnconfirmed) throw last
+        },
+        says: (error) => error instanceof RestoreUnconfirmed,
+      },
+      { name: 'roles', kind: 'dependency', check: inBackground(prepared, failed) },
     ],
     { logger, hopeless: isHopeless, ...tlsListener(role, environment) },
   )

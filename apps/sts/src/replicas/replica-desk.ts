@@ -73,6 +73,7 @@ export function replicaDesk(options: {
       }
     },
     async sync(request) {
+      if (request.proof === true) await zones.check()
       const at = clock()
       await note(request)
       const since = request.revocationsSince

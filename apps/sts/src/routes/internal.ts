@@ -58,6 +58,7 @@ export function internalRoutes(desk: {
           }),
         ),
         revocationsSince: Type.Optional(Type.Number({ minimum: 0 })),
+        proof: Type.Optional(Type.Literal(true)),
       }),
       reply: { 200: Type.Object({}, { additionalProperties: true }), 503: Problem('store_unavailable') },
       handle: async ({ body }) => answer(200, await desk.replicas.sync(body as SyncRequest)),

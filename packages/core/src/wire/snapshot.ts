@@ -64,6 +64,8 @@ export type SyncRequest = {
   >
   /** Set when the broadcast is silent: send the revocations since then. */
   readonly revocationsSince?: UnixMillis
+  /** Answer only after a comparison with Postgres, or not at all: what the source itself could not confirm does not count. */
+  readonly proof?: true
 }
 
 export type SyncAnswer = {

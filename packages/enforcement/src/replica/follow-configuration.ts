@@ -17,6 +17,8 @@ export type ConfigurationOptions = {
   /** Name of this replica, as activation status shows it. */
   readonly replica: string
   readonly role: string
+  /** Whether the source has to compare with what it has its configuration from, each time it is asked. */
+  readonly proof?: boolean
   readonly monotonic?: () => number
   readonly onError?: (what: 'load' | 'sync' | 'subscribe', error: unknown) => void
 }
@@ -58,6 +60,7 @@ export function followConfiguration(options: ConfigurationOptions): Configuratio
   const { state, streams, source } = options
   const monotonic = options.monotonic ?? (() => performance.now())
   const report = options.onError ?? (() => {})
+  const proof = options.proof === true ? ({ proof: true } as const) : {}
 
   const wanted = new Map<ZoneId, Wanted>()
   const flights = new Map<ZoneId, Promise<void>>()
@@ -173,7 +176,7 @@ export function followConfiguration(options: ConfigurationOptions): Configuratio
       lastSync = monotonic()
       answered = false
       try {
-        const answer = await source.sync({ v: 1, replica: options.replica, role: options.role, loaded: state.loaded() })
+        const answer = await source.sync({ v: 1, replica: options.replica, role: options.role, loaded: state.loaded(), ...proof })
         state.confirm(lastSync)
         answered = true
         const current = Object.entries(answer.zones) as [ZoneId, SyncAnswer['zones'][ZoneId]][]
