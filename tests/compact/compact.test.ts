@@ -1,3 +1,5 @@
+import { execFile, execFileSync } from 'node:child_process'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { caracal } from '../e2e/installation.ts'
 import type { CompactProcess } from './compact-process.ts'
@@ -7,6 +9,26 @@ import { type CompactStage, openStage } from './stage.ts'
 let stage: CompactStage
 let token = ''
 let credential = ''
+
+/** As the document makes them, with keys that are made faster. */
+function certificates(folder: string): Record<string, string> {
+  const make = (name: string) => {
+    const [key, certificate] = [join(folder, `${name}.key`), join(folder, `${name}.crt`)]
+    const made = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '365', '-subj', `/CN=caracal-${name}`]
+    execFileSync('openssl', ['req', '-x509', ...made, '-keyout', key, '-out', certificate], { stdio: 'ignore' })
+    return { key, certificate }
+  }
+  const [server, ca] = [make('gateway'), make('ca')]
+  return { TLS_CERT_FILE: server.certificate, TLS_KEY_FILE: server.key, TLS_CA_FILE: ca.certificate }
+}
+
+/** `curl -k`, as the document has it: the status, 000 when nothing answers. */
+function overTls(process: CompactProcess, path: string): Promise<string> {
+  return new Promise((resolve) => {
+    const args = ['-k', '-s', '-o', '/dev/null', '-w', '%{http_code}', '--max-time', '5']
+    execFile('curl', [...args, `${process.url.replace('http:', 'https:')}${path}`], (_error, stdout) => resolve(stdout))
+  })
+}
 
 beforeAll(async () => {
   stage = await openStage()
@@ -21,10 +43,19 @@ test('[4-12] it waits for Postgres and its schema: healthy on both ports, not re
     await Promise.all([first.probe('/health', 'metrics'), first.probe('/livez'), first.probe('/ready'), first.probe('/r/notes/')]),
   ).toEqual([200, 200, 503, 503])
   const second = await stage.start()
+  // A Gateway that asks for client certificates is asked without one.
+  const files = certificates(stage.folder)
+  const withTls = await stage.start({ ...files, AUTH_MODE: 'mtls' })
+  await expect.poll(() => overTls(withTls, '/health'), { timeout: 30_000 }).toBe('200')
+  expect(await overTls(withTls, '/ready')).toBe('503')
   await stage.server.start()
   // Both migrate the empty database at once, as two pods of one Deployment.
   await Promise.all([first.ready(), second.ready()])
   expect(await first.probe('/health')).toBe(200)
+  await expect.poll(() => overTls(withTls, '/ready'), { timeout: 60_000 }).toBe('200')
+  expect(await overTls(withTls, '/health')).toBe('200')
+  expect(await withTls.end()).toBe(0)
+  stage.started.pop()
 }, 120_000)
 
 test('[4-26] schema commands after it, in either order and repeated, change nothing and succeed; the password has / + and =', async () => {
