@@ -147,7 +147,7 @@ describe('AUTH_MODE=mtls', () => {
     const unbound = issued(ground.folder, ca, 'unbound')
     const past = issued(ground.folder, ca, 'past', { subject: '/CN=good', from: '20200101000000Z', to: '20200201000000Z' })
     const coming = issued(ground.folder, ca, 'coming', { subject: '/CN=good', from: '20900101000000Z' })
-    const wrong: readonly [what: string, by: Made | null, more: string[], code: string][] = [
+    const wrong: [what: string, by: Made | null, more: string[], code: string][] = [
       ['none', null, [], 'unauthenticated'],
       ['of another authority', issued(ground.folder, other, 'foreign', { subject: '/CN=good' }), [], 'invalid_client'],
       ['of an authority with the same name', issued(ground.folder, twin, 'twin', { subject: '/CN=good' }), [], 'invalid_client'],

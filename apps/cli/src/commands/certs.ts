@@ -14,7 +14,7 @@ const SERVER_NAMES = ['caracal-gateway', 'caracal-gateway.caracal', 'caracal-gat
 type Keys = { readonly publicKey: KeyObject; readonly privateKey: KeyObject }
 type Written = { readonly name: string; readonly text: string; readonly secret: boolean }
 
-const newKeys: (kind: 'rsa', options: { modulusLength: number }) => Promise<Keys> = promisify(generateKeyPair)
+const newKeys = promisify(generateKeyPair)
 
 /**
  * What the compact deployment needs to be tried out, without openssl and ssh-keygen: a self-signed pair for the Gateway, an authority
@@ -37,7 +37,7 @@ export async function generateCertificates(
   mkdirSync(dir, { recursive: true })
   output.note(`generating three RSA keys of ${BITS} bits, which takes a few seconds`)
   const made = ['server', 'client authority', 'token'].map(async (what) => {
-    const keys = await newKeys('rsa', { modulusLength: BITS })
+    const keys: Keys = await newKeys('rsa', { modulusLength: BITS })
     output.note(`  ${what} key`)
     return keys
   })

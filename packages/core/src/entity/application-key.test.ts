@@ -2,13 +2,13 @@ import { describe, expect, test } from 'vitest'
 import { newId } from '../id.ts'
 import { apiKeyText, idOfApiKey, isCertificateName } from './application-key.ts'
 
-const SECRET = 'A'.repeat(42) + '_'
+const SECRET = `${'A'.repeat(42)}_`
 
 describe('the text of an API key', () => {
   test('names its id, whatever the secret holds', () => {
     const id = newId('credential')
     expect(idOfApiKey(apiKeyText(id, SECRET))).toBe(id)
-    expect(idOfApiKey(apiKeyText(id, '-_'.repeat(21) + '-'))).toBe(id)
+    expect(idOfApiKey(apiKeyText(id, `${'-_'.repeat(21)}-`))).toBe(id)
   })
 
   const id = newId('credential').slice(4)
@@ -66,7 +66,7 @@ describe('names of certificates', () => {
 
   test('the longest input is looked at in no time', () => {
     const began = performance.now()
-    for (const text of ['dns:' + 'a-'.repeat(50_000) + '!', 'email:' + 'a'.repeat(100_000), 'subject:CN=' + 'a'.repeat(100_000)])
+    for (const text of [`dns:${'a-'.repeat(50_000)}!`, `email:${'a'.repeat(100_000)}`, `subject:CN=${'a'.repeat(100_000)}`])
       expect(isCertificateName(text)).toBe(false)
     expect(performance.now() - began).toBeLessThan(1_000)
   })
