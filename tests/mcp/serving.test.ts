@@ -7,6 +7,7 @@ import { mcpConfiguration, startMcpAdapter } from '@caracal/mcp-adapter'
 import type { RunningService } from '@caracal/service'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { conforms } from './conformance.ts'
 import { type McpWorld, startMcpWorld } from './mcp-world.ts'
 
 const EVERYTHING = 'https://everything.example/'
@@ -178,6 +179,17 @@ describe('clients without MCP', () => {
     expect(await plain('/mcp/tool/call', slow, urls[1])).toEqual([504, 'upstream_timeout', 'allow'])
   })
 })
+
+test('the official conformance suite passes through', async () => {
+  const token = await world.mandate({ resource: EVERYTHING, scope: 'tools:safe prompts:use' })
+  const scenarios = ['server-initialize', 'ping', 'tools-list', 'server-sse-multiple-streams']
+  expect(await conforms(new URL(`${urls[1]}/mcp/everything`), token, scenarios)).toEqual({
+    'server-initialize': '1/1',
+    ping: '1/1',
+    'tools-list': '1/1',
+    'server-sse-multiple-streams': '2/2',
+  })
+}, 120_000)
 
 test('[P-093] arguments are kept as digest and size, never as they are', async () => {
   const canary = 'canary-argument-5d1e8a'
