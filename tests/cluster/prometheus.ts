@@ -3,17 +3,19 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { kubectl, NAMESPACE } from './installation.ts'
 import { inFolder, NODE_ADDRESS, repository } from './place.ts'
-import { run, startProcess, stopProcess, until } from './processes.ts'
+import { run, startProcess, stopProcess, tool, until } from './processes.ts'
 
 /** Where the Prometheus of the tests answers, in the cluster's network. */
 export const PROMETHEUS = `http://${NODE_ADDRESS}:9091`
+
+/** What `discover-targets.ts` writes: Debian's Prometheus does not ask Kubernetes itself. */
+const TARGETS = inFolder('prometheus/targets.json')
 
 type Relabeling = { readonly action: string; readonly targetLabel?: string; readonly replacement?: string }
 type Monitor = {
   readonly metadata: { readonly name: string }
   readonly spec: {
     readonly selector: { readonly matchLabels: Readonly<Record<string, string>> }
-    readonly namespaceSelector: { readonly matchNames: readonly string[] }
     readonly endpoints: readonly { readonly port: string; readonly path: string; readonly relabelings?: readonly Relabeling[] }[]
   }
 }
@@ -37,6 +39,15 @@ export async function startPrometheus(): Promise<void> {
   }
   writeFileSync(inFolder('prometheus/rules.yaml'), JSON.stringify({ groups: rules }))
   writeFileSync(inFolder('prometheus/prometheus.yaml'), JSON.stringify(config))
+  startProcess('discovery', [
+    'env',
+    `KUBECONFIG=${inFolder('admin.conf')}`,
+    join(repository, 'node_modules/.bin/node'),
+    join(repository, 'tests/cluster/discover-targets.ts'),
+    tool('kubectl'),
+    NAMESPACE,
+    TARGETS,
+  ])
   startProcess('prometheus', [
     'prometheus',
     `--config.file=${inFolder('prometheus/prometheus.yaml')}`,
@@ -46,7 +57,10 @@ export async function startPrometheus(): Promise<void> {
   await until('Prometheus is ready', 60, () => run(['curl', '-sf', `${PROMETHEUS}/-/ready`]).includes('Ready'))
 }
 
-export const stopPrometheus = (): Promise<void> => stopProcess('prometheus')
+export async function stopPrometheus(): Promise<void> {
+  await stopProcess('prometheus')
+  await stopProcess('discovery')
+}
 
 /** Names of the alerts that fire. */
 export function firingAlerts(): readonly string[] {
@@ -64,9 +78,7 @@ function scrapesOf({ metadata, spec }: Monitor): readonly object[] {
   return spec.endpoints.map(({ port, path, relabelings = [] }, at) => ({
     job_name: `${metadata.name}/${at}`,
     metrics_path: path,
-    kubernetes_sd_configs: [
-      { role: 'endpoints', kubeconfig_file: inFolder('admin.conf'), namespaces: { names: spec.namespaceSelector.matchNames } },
-    ],
+    file_sd_configs: [{ files: [TARGETS], refresh_interval: '1s' }],
     relabel_configs: [
       ...Object.entries(spec.selector.matchLabels).map(([label, value]) => keep(service(label), value)),
       keep(meta('endpoint_port_name'), port),
