@@ -272,7 +272,7 @@ test('[P-045] a call is settled with what the upstream says that it cost, given 
   ])
 }, 120_000)
 
-test('[4-17] [P-045] a Gateway that is killed between reserving and settling blocks the money until the charge expires, and the evidence says so', async () => {
+test('[4-17] [P-045] a Gateway that is killed between reserving and settling blocks the money for PROVISIONAL_CHARGE_EXPIRATION, at most PROVISIONAL_CHARGE_MAX, looked for each PROVISIONAL_CHARGE_SWEEP_INTERVAL; and the evidence says so', async () => {
   const mandate = await mandateOf('killed')
   const waiting = call(mandate, '/hang', 1).catch(() => undefined)
   await expect.poll(() => upstream.held.length, PATIENT).toBe(1)
@@ -286,6 +286,8 @@ test('[4-17] [P-045] a Gateway that is killed between reserving and settling blo
   )
   expect(rows).toHaveLength(1)
   expect(rows[0]?.payload).toContain('"amount":"0.1"')
+  const work = await sql<{ text: string }>`select payload as text from stream_work`.execute(world.fixtures.query)
+  expect(work.rows.filter(({ text }) => text.includes('"charged":"0.10 EUR"')).length).toBeGreaterThan(0)
 }, 120_000)
 
 test('[P-045] another currency is a refusal; [4-17] BUDGET_REQUIRED refuses what no budget counts, and nothing else', async () => {

@@ -25,6 +25,22 @@ function problems(environment: Record<string, string>): readonly string[] {
   }
 }
 
+describe('[4-17] charges', () => {
+  it.each<[Record<string, string>, string[]]>([
+    [
+      { PROVISIONAL_CHARGE_EXPIRATION: '10m', PROVISIONAL_CHARGE_MAX: '5m' },
+      ['PROVISIONAL_CHARGE_MAX must not be less than PROVISIONAL_CHARGE_EXPIRATION'],
+    ],
+    [{ PROVISIONAL_CHARGE_SWEEP_BATCH: '0' }, ['PROVISIONAL_CHARGE_SWEEP_BATCH must be between 1 and 10000']],
+    [
+      { PROVISIONAL_CHARGE_SWEEP_INTERVAL: '60' },
+      ['PROVISIONAL_CHARGE_SWEEP_INTERVAL must be a number with its unit: ms, s, m, h or d, e.g. 10s'],
+    ],
+  ])('%j is refused', (environment, expected) => {
+    expect(problems(environment)).toEqual(expected)
+  })
+})
+
 describe('[P-021] the issuer', () => {
   it.each([
     [{}, []],

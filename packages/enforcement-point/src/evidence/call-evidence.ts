@@ -41,11 +41,19 @@ export function decisionEvent(verdict: Judged, request: CallRequest): EventDraft
           details: {
             ...argumentsSize(request),
             revocation_position: verdict.revocationPosition,
+            ...charged(facts),
             ...(verdict.degraded === true ? { degraded: true } : {}),
           },
         }
       : { reason: verdict.refusal.reason }),
   }
+}
+
+/** What budgets were charged with before it goes out: the price, or a call. */
+function charged({ charge, match }: Pick<Partial<CallFacts>, 'charge' | 'match'>): { charged?: string } {
+  if (charge === undefined || charge === null) return {}
+  const price = match?.operation?.price
+  return { charged: price === undefined ? '1 call' : `${price.amount} ${price.currency}` }
 }
 
 /** Evidence that an allowed call could not go out after all. */
