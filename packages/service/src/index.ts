@@ -79,8 +79,8 @@ export { SteadyClock } from './steady-clock.ts'
 export { type StoreWatch, watchStore } from './store-watch.ts'
 export { type OnStop, ownDatabase, ownFiles, ownStreams, schemaCheck, writesCheck } from './stores.ts'
 export { formatTraceparent, parseTraceparent, startServerSpan, type TraceContext } from './trace.ts'
-export { watchTasks } from './watch-tasks.ts'
 export { type Needed, type RoleListeners, waitFor } from './waiting-room.ts'
+export { watchTasks } from './watch-tasks.ts'
 export {
   type AdminPrincipal,
   type ApplicationPrincipal,
