@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 kubernetes="kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl"
 [ $# -gt 0 ] || {
-  echo "usage: $0 helm-4 | helm-3 | kubeconform | coredns | kube-apiserver-1.30 | ${kubernetes// / | }" >&2
+  echo "usage: $0 helm-4 | helm-3 | kubeconform | coredns | external-secrets | helm-diff | kube-apiserver-1.30 | ${kubernetes// / | }" >&2
   exit 2
 }
 
@@ -18,8 +18,10 @@ of() {
   case $1 in
   helm-4) echo helm-4 helm.sh/helm/v4 cmd/helm ;;
   helm-3) echo helm-3 helm.sh/helm/v3 cmd/helm ;;
+  helm-diff) echo helm-diff github.com/databus23/helm-diff/v3 . ;;
   kubeconform) echo kubeconform github.com/yannh/kubeconform cmd/kubeconform ;;
   coredns) echo coredns github.com/coredns/coredns . ;;
+  external-secrets) echo external-secrets github.com/external-secrets/external-secrets . ;;
   kube-apiserver-1.30) echo kubernetes-1.30 k8s.io/kubernetes cmd/kube-apiserver ;;
   *)
     case " $kubernetes " in
@@ -74,13 +76,23 @@ build() {
         done
       fi
       part=$(mktemp "$program.XXXXXX")
-      (cd "$module" && CGO_ENABLED=0 GOWORK=off GOFLAGS="-mod=readonly -trimpath -buildvcs=false" \
+      source=
+      if [ -d "$module/source" ]; then
+        # Built within its own module (its go.mod and go.sum), with some files of it replaced by ours.
+        source=$(mktemp -d)
+        (cd "$module" && GOWORK=off go mod download "$path")
+        cp -r "$(cd "$module" && GOWORK=off go list -m -f '{{.Dir}}' "$path")/." "$source"
+        chmod -R u+w "$source"
+        cp -r "$module/source/." "$source"
+      fi
+      (cd "${source:-$module}" && CGO_ENABLED=0 GOWORK=off GOFLAGS="-mod=readonly -trimpath -buildvcs=false" \
         go build -ldflags "$flags" -o "$part" "$path/${package#.}" 2>&1 | grep -v '^go: downloading' >&2 || true
         [ -s "$part" ]) || {
-        rm -f "$part"
+        rm -rf "$part" "$source"
         echo "$tool could not be built" >&2
         exit 1
       }
+      rm -rf "$source"
       chmod 755 "$part"
       mv "$part" "$program"
     fi

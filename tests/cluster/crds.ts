@@ -13,7 +13,7 @@ const SOURCES = [
 
 /** Only what the chart's objects are of: the others would be seconds of every start. */
 const WANTED =
-  /_(externalsecrets|secretstores|clustersecretstores|certificates|issuers|clusterissuers|servicemonitors|podmonitors|prometheusrules)\.yaml$/
+  /_(externalsecrets|secretstores|clustersecretstores|certificates|issuers|clusterissuers|servicemonitors|podmonitors|prometheusrules|generatorstates)\.yaml$/
 
 /** Downloads the modules once, outside the work tree; what is there is taken. */
 function fetched(source: (typeof SOURCES)[number]): readonly string[] {

@@ -1,0 +1,2 @@
+// Package register registers no generator: none is used.
+package register
