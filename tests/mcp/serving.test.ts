@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,13 +18,15 @@ let folder: string
 const replicas: RunningService[] = []
 /** Every replica of the adapter: the one beside the STS, and two that only share its keys and Redis. */
 let urls: string[]
+/** One whose callers present API keys. */
+let keyed: string
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'caracal-mcp-'))
   const redis = redisUrl()
   world = await startMcpWorld(['--redis-url', redis])
   urls = [world.url]
-  for (const name of ['b', 'c']) {
+  for (const name of ['b', 'c', 'keyed']) {
     const port = String(await freePort())
     const environment = {
       CARACAL_MODE: 'dev',
@@ -37,16 +39,18 @@ beforeAll(async () => {
       SPOOL_DIR: join(folder, name),
       MCP_SERVERS: world.servers,
       MCP_SERVER_TIMEOUT: '1s',
+      MCP_AUTH_MODE: name === 'keyed' ? 'api_key' : '',
       AUDIT_HMAC_KEY: key('audit-hmac-key'),
       STREAMS_HMAC_KEY: key('streams-hmac-key'),
       GATEWAY_STS_HMAC_KEY: key('gateway-sts-hmac-key'),
     }
     const service = await startMcpAdapter(mcpConfiguration.parse(environment))
     replicas.push(service)
-    urls.push(service.address.url)
+    if (name === 'keyed') keyed = service.address.url
+    else urls.push(service.address.url)
   }
   const isReady = async (url: string) => (await fetch(`${url}/ready`)).status === 200
-  while (!(await Promise.all(urls.map(isReady))).every(Boolean)) await new Promise((resolve) => setTimeout(resolve, 200))
+  while (!(await Promise.all([...urls, keyed].map(isReady))).every(Boolean)) await new Promise((resolve) => setTimeout(resolve, 200))
 }, 300_000)
 
 afterAll(async () => {
@@ -178,6 +182,31 @@ describe('clients without MCP', () => {
     const slow = { server: 'everything', tool: 'trigger-long-running-operation', arguments: { duration: 20, steps: 1 } }
     expect(await plain('/mcp/tool/call', slow, urls[1])).toEqual([504, 'upstream_timeout', 'allow'])
   })
+})
+
+test('with MCP_AUTH_MODE an API key takes the place of a mandate, and a copied request counts once', async () => {
+  const made = await world.installation.caracal(['--json', 'credential', 'create', 'agent', '--zone', 'lab', '--api-key', 'laptop'])
+  const { api_key } = JSON.parse(made.stdout) as { api_key: string }
+  const ask = (tool: string, nonce: string, key = api_key) =>
+    fetch(`${keyed}/mcp/tool/call`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        'x-api-key': key,
+        'x-caracal-nonce': nonce,
+        'x-caracal-timestamp': String(Math.floor(Date.now() / 1000)),
+      },
+      body: JSON.stringify({ server: 'modern', tool, arguments: {} }),
+    })
+  const nonce = () => randomBytes(16).toString('hex')
+  // The replica hears of the new key in a moment.
+  await expect.poll(async () => (await ask('whoami', nonce())).status, { timeout: 20_000 }).toBe(200)
+  const first = nonce()
+  expect((await ask('whoami', first)).status).toBe(200)
+  expect((await ask('whoami', first)).status).toBe(401)
+  expect((await ask('undeclared', nonce())).status).toBe(404)
+  expect((await ask('whoami', nonce(), `${api_key.slice(0, -4)}AAAA`)).status).toBe(401)
+  expect(world.modern.seen.at(-1)?.headers['x-api-key']).toBeUndefined()
 })
 
 test('the official conformance suite passes through', async () => {
