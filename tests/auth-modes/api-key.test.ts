@@ -199,7 +199,7 @@ describe('replay protection', () => {
     const keys = keyRing(Buffer.from(String(ground.environment.STREAMS_HMAC_KEY), 'hex'))
     const silent = { info: () => {}, warn: () => {}, error: () => {} }
     const streams = openStreams({ driver: 'postgres', database, keys, logger: silent })
-    const gateway = await ground.gateway({ AUTH_MODE: 'api_key', REVOCATION_MAX_AGE: '60s' }, streams)
+    const gateway = await ground.gateway({ AUTH_MODE: 'api_key' }, streams)
     expect(await call(fresh(), gateway.address.url)).toMatchObject({ status: 200 })
     const before = ground.upstream.seen.length
     await streams.close()
