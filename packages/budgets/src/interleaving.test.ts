@@ -125,6 +125,6 @@ test('[P-045] whatever is reserved, settled, released and left to expire at once
       world.clock.now += EXPIRATION_MS
       while (await job.step({ demand: async () => {} })) {}
     }),
-    { numRuns: 20 },
+    { numRuns: 20, endOnFailure: true },
   )
 }, 120_000)

@@ -44,6 +44,27 @@ describe('charges in the end', () => {
     ])
   })
 
+  test('of what ends one charge at once the first counts, whatever the others say', async () => {
+    const budget = await zone.budget({ limit: EUR('1') })
+    const [one, other] = [await zone.reserve({ price: EUR('0.25') }), await zone.reserve({ price: EUR('0.25') })]
+    const settle = (request: typeof one.request, actual: string) => ({ act: 'settle', request, actual }) as const
+    const answers = await zone.desk.submit(zone.id, [
+      settle(one.request, '0.1'),
+      settle(one.request, '0.9'),
+      { act: 'release', request: one.request },
+      { act: 'release', request: other.request },
+      settle(other.request, '0.9'),
+    ])
+    expect(answers.map((answer) => (answer.act === 'reserve' ? '' : answer.outcome))).toEqual([
+      'settled',
+      'repeated',
+      'unknown',
+      'released',
+      'unknown',
+    ])
+    expect(await zone.standing(budget)).toMatchObject({ spent: '0.1', reserved: '0', remaining: '0.9' })
+  })
+
   test('settling is once: repeated it changes nothing, and a release after it gives nothing back', async () => {
     const budget = await zone.budget({ limit: EUR('1') })
     const { request } = await zone.reserve({ price: EUR('0.5') })

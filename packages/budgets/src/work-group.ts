@@ -24,7 +24,7 @@ import {
   writeBook,
 } from '@caracal/postgres'
 import { Balances } from './balance.ts'
-import type { ChargeAnswer, ChargeOrder, Reserved, ReserveOrder, ReserveRefusal, SettleOrder } from './charge-order.ts'
+import type { ChargeAnswer, ChargeOrder, ReleaseOrder, Reserved, ReserveOrder, ReserveRefusal, SettleOrder } from './charge-order.ts'
 import { spanAt } from './span.ts'
 
 export type GroupContext = {
@@ -39,8 +39,8 @@ type Taken = Charge & { readonly expired: boolean }
 
 /**
  * Works through orders of one zone in one transaction (P-045). Budgets are locked in the order of their ids: charges of one budget are
- * one after another, in however many processes. What is given back comes first and is there for what is taken. Answers in the order
- * of the orders.
+ * one after another, in however many processes. What is given back comes first and is there for what is taken. Of several orders that
+ * end the same charge the first does. Answers in the order of the orders.
  */
 export async function workGroup(tx: Queryable, orders: readonly ChargeOrder[], context: GroupContext): Promise<readonly ChargeAnswer[]> {
   const { zone, now } = context
@@ -62,8 +62,9 @@ export async function workGroup(tx: Queryable, orders: readonly ChargeOrder[], c
   const balances = new Balances(spans, now)
 
   const usage = new Map<RequestId, NewUsage>()
-  const settles = new Map(orders.flatMap((order) => (order.act === 'settle' ? [[order.request, order] as const] : [])))
-  for (const charge of taken) giveBack(balances, charge, settles.get(charge.request), usage, now)
+  const ends = new Map<RequestId, SettleOrder | ReleaseOrder>()
+  for (const order of orders) if (order.act !== 'reserve' && !ends.has(order.request)) ends.set(order.request, order)
+  for (const charge of taken) giveBack(balances, charge, ends.get(charge.request), usage, now)
 
   const byHolder = Map.groupBy(
     budgets.filter((budget) => budget.archived_at === null),
@@ -89,9 +90,11 @@ export async function workGroup(tx: Queryable, orders: readonly ChargeOrder[], c
   return orders.map((order): ChargeAnswer => {
     const charge = byRequest.get(order.request)
     if (order.act === 'reserve') return { act: 'reserve', result: reserved.get(order.request) ?? ok({ state: 'unmetered' }) }
-    if (order.act === 'release') return { act: 'release', outcome: charge === undefined ? 'unknown' : 'released' }
-    if (charge !== undefined) return { act: 'settle', outcome: charge.expired ? 'late' : 'settled' }
-    return { act: 'settle', outcome: standing.get(order.request) === 'settled' ? 'repeated' : 'unknown' }
+    const end = ends.get(order.request)
+    if (order.act === 'release') return { act: 'release', outcome: charge !== undefined && end === order ? 'released' : 'unknown' }
+    if (charge !== undefined && end === order) return { act: 'settle', outcome: charge.expired ? 'late' : 'settled' }
+    const before = charge === undefined ? standing.get(order.request) === 'settled' : end?.act === 'settle'
+    return { act: 'settle', outcome: before ? 'repeated' : 'unknown' }
   })
 }
 
@@ -99,15 +102,15 @@ export async function workGroup(tx: Queryable, orders: readonly ChargeOrder[], c
 function giveBack(
   balances: Balances,
   charge: Taken,
-  settle: SettleOrder | undefined,
+  end: SettleOrder | ReleaseOrder | undefined,
   usage: Map<RequestId, NewUsage>,
   now: UnixMillis,
 ): void {
-  if (settle === undefined) {
+  if (end?.act !== 'settle') {
     for (const part of charge.held) balances.settle(part, 0n, charge.expired)
     return
   }
-  const actual = (settle.actual === null || charge.currency === null ? undefined : parseAmount(settle.actual)) ?? charge.amount
+  const actual = (end.actual === null || charge.currency === null ? undefined : parseAmount(end.actual)) ?? charge.amount
   for (const part of charge.held) balances.settle(part, part.money ? actual : part.amount, charge.expired)
   usage.set(charge.request, {
     request: charge.request,
