@@ -32,6 +32,10 @@ test: install test-servers log-checker example-packages check lint ## Types, lin
 test-chaos: install test-servers ## The long fault suite: kills, outages and lost stores under load; ends with a count
 	@vitest run --config vitest.chaos.config.ts $(CHAOS)
 
+.PHONY: test-compact
+test-compact: install test-servers ## What the compact deployment adds: auth modes over TLS, MCP, budgets, several roles in one process
+	@vitest run --config vitest.compact.config.ts $(COMPACT)
+
 .PHONY: test-chart
 test-chart: install ## The Helm chart: lint, renders, refusals, policies, schemas, alerts (builds Helm 3 and 4 the first time)
 	@vitest run --config vitest.chart.config.ts $(CHART)

@@ -3,8 +3,11 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['packages/*/src/**/*.test.ts', 'apps/*/src/**/*.test.ts', 'infra/helm/*.test.ts', 'tests/**/*.test.ts'],
-    // The long fault suite, the chart's and the cluster's have configurations of their own.
-    exclude: ['**/node_modules/**', 'tests/chaos/**', 'tests/chart/**', 'tests/cluster/**'],
+    // The suites of faults, chart, cluster and compact deployment have configurations of their own.
+    exclude: [
+      '**/node_modules/**',
+      ...['chaos', 'chart', 'cluster', 'compact', 'auth-modes', 'mcp', 'budgets'].map((folder) => `tests/${folder}/**`),
+    ],
     globalSetup: ['tests/harness/src/global-setup.ts'],
     pool: 'forks',
     // Much of the time is waiting for servers, heartbeats and bounds: one worker more than the smallest machine has cores.

@@ -7,7 +7,7 @@ set -euo pipefail
 declare -A package=(
   [etcd]=etcd-server [containerd]=containerd [runc]=runc [/usr/lib/cni/ptp]=containernetworking-plugins [buildah]=buildah
   [debootstrap]=debootstrap [iptables]=iptables [ipset]=ipset [conntrack]=conntrack [socat]=socat [gcc]=gcc [ip]=iproute2
-  [nsenter]=util-linux [psql]=postgresql-client [redis-cli]=redis-tools [unzip]=unzip [/usr/include/stdio.h]=libc6-dev
+  [nsenter]=util-linux [psql]=postgresql-client [redis-cli]=redis-tools [unzip]=unzip [ssh-keygen]=openssh-client [/usr/include/stdio.h]=libc6-dev
 )
 missing=()
 for program in "${!package[@]}"; do

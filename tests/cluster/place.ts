@@ -9,6 +9,8 @@ export type Place = {
 
 /** The only address of the node; from the range for documentation, so it is nobody's. */
 export const NODE_ADDRESS = '192.0.2.1'
+/** What a cloud's load balancer would have; nobody's either. */
+export const LOAD_BALANCER = '192.0.2.77'
 export const NODE_NAME = 'node-1'
 export const POD_RANGE = '10.244.0.0/16'
 export const SERVICE_RANGE = '10.96.0.0/16'
