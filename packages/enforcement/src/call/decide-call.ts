@@ -2,41 +2,13 @@ import { type CallInput, ok, type Reason, type Result, refuse } from '@caracal/c
 import { canonicalSegment } from '../operation/path-template.ts'
 import { givingBack } from './giving-back.ts'
 import type { CallDependencies, CallFacts, CallVerdict, GovernedCall } from './governed-call.ts'
-import {
-  applyLimits,
-  bindSender,
-  callerFacts,
-  checkMandateLineage,
-  decideAsAll,
-  findApplication,
-  type Has,
-  limitRate,
-  type Reservation,
-  readAnew,
-  requireConfiguration,
-  requireFreshView,
-  reserve,
-  type Start,
-  verifyMandate,
-} from './mandate-steps.ts'
-import { type Awaitable, pipeline } from './pipeline.ts'
+import { applyLimits, callerFacts, decideAsAll, type Has, type Reservation, requireFreshView, reserve } from './mandate-steps.ts'
+import { checkLineage, passage, type So } from './passage.ts'
+import type { Awaitable } from './pipeline.ts'
 import { reserveBudget } from './reserve-budget.ts'
 
-export type ResourceStart = Start & { readonly call: GovernedCall }
-export type So<K extends Exclude<keyof CallFacts, 'call'>> = Has<K> & ResourceStart
-
-/** 2-model "Verify", after routing and before evidence. Each step adds what it established or refuses with a reason. */
-const steps = pipeline<ResourceStart>()
-  .step(requireConfiguration)
-  .step(verifyMandate) // signature, typ, iss, exp, nbf
-  .step(bindSender)
-  .step(resolveResource)
-  .step(checkAudience)
-  .step(checkKind)
-  .step(findApplication)
-  .step(checkLineage)
-  .step(requireFreshView)
-  .step(limitRate)
+/** 2-model "Verify", between whoever stands at the door and evidence. Each step adds what it established or refuses with a reason. */
+const steps = passage
   .step(reserveOnce)
   .step(matchOperation)
   .step(holdScope)
@@ -54,39 +26,6 @@ export function decideCall(call: GovernedCall, dependencies: CallDependencies): 
   return givingBack(call, dependencies, (start) => steps.run({ ...start, call }))
 }
 
-/** The resource the mandate is for. What it is not for is not looked up, so that nothing shows whether it exists (P-033). */
-export function resolveResource(so: Has<'mandate' | 'zone'>): Awaitable<Result<Pick<CallFacts, 'resource' | 'zone'>>> {
-  const { mandate, zone } = so
-  const resource = zone.resourcesByIdentifier.get(mandate.claims.aud)
-  return resource === undefined ? resolveAnew(so) : ok({ resource, zone })
-}
-
-async function resolveAnew({ mandate, zone, with: using }: Has<'mandate' | 'zone'>): Promise<Result<Pick<CallFacts, 'resource' | 'zone'>>> {
-  const anew = await readAnew(zone, using)
-  const resource = anew.resourcesByIdentifier.get(mandate.claims.aud)
-  return resource === undefined ? refuse('resource_unknown') : ok({ resource, zone: anew })
-}
-
-export function checkAudience({ call: { route }, resource }: So<'resource'>): Result<object> {
-  return resource[route.by] === route.value ? ok({}) : refuse('wrong_audience')
-}
-
-/** An MCP server is called through the MCP Adapter only: elsewhere nobody sees which of its tools is meant. */
-export function checkKind({ call, resource }: So<'resource'>): Result<object> {
-  const isMcp = call.mcp !== undefined
-  if ((resource.kind === 'mcp') === isMcp) return ok({})
-  return refuse('operation_not_declared', isMcp ? 'the resource is no MCP server' : 'an MCP server is called through the MCP Adapter')
-}
-
-/** The ids the mandate carries, and what it leads to: a deleted resource or provider falls like a revoked session (P-060). */
-export function checkLineage(so: Has<'mandate' | 'resource'>): Result<Pick<CallFacts, 'cutBy'>> {
-  const lineage = checkMandateLineage(so)
-  if (!lineage.ok) return lineage
-  const { id, provider } = so.resource
-  const cutBy = [...so.mandate.revocable, id, ...(provider === null ? [] : [provider])]
-  return so.with.view.isRevoked(cutBy) === null ? ok({ cutBy }) : refuse('token_revoked')
-}
-
 function reserveOnce(so: Has<'mandate' | 'resource'>): Awaitable<Result<Reservation>> {
   const { claims, use } = so.mandate
   return claims.once === true || so.resource.once || (use !== undefined && use !== null) ? reserve(so) : UNRESERVED
@@ -94,7 +33,7 @@ function reserveOnce(so: Has<'mandate' | 'resource'>): Awaitable<Result<Reservat
 
 const UNRESERVED: Result<Reservation> = ok({ reserved: null })
 
-export function matchOperation({ call, zone, resource }: So<'zone' | 'resource'>): Result<Pick<CallFacts, 'match'>> {
+function matchOperation({ call, zone, resource }: So<'zone' | 'resource'>): Result<Pick<CallFacts, 'match'>> {
   const index = zone.operations.get(resource.id)
   if (!index?.ok) return refuse('policy_unavailable', 'the operations of the resource cannot be read')
   const match = index.value.match(call.method, call.path)
@@ -158,7 +97,7 @@ export function noLongerAllowed(facts: CallFacts, body: unknown, dependencies: C
   return decision.effect === 'allow' ? null : decision.reason
 }
 
-export function checkLineageAgain(so: Has<'mandate' | 'resource'>): Result<object> {
+function checkLineageAgain(so: Has<'mandate' | 'resource'>): Result<object> {
   const lineage = checkLineage(so)
   return lineage.ok ? requireFreshView(so) : lineage
 }

@@ -10,7 +10,7 @@ import {
   type ZoneId,
 } from '@caracal/core'
 import type { Mandate } from '../mandate/verify-mandate.ts'
-import type { So } from './decide-call.ts'
+import type { So } from './passage.ts'
 import type { Awaitable } from './pipeline.ts'
 
 /** What a call takes of the budgets of everybody on whose authority it is, before it goes out. */

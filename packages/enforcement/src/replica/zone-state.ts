@@ -35,7 +35,7 @@ export type ZoneState = {
   /** Who has a budget, and whether one of them counts every call or only those with a price. */
   readonly budgets: ReadonlyMap<string, 'calls' | 'money'>
   readonly policy: ZonePolicy
-  /** Decisions that no call changes, by mandate and scope: they live as long as this state and the mandate's verification (P-075). */
+  /** Decisions that no call changes, by mandate and scope: they live as long as this state, up to so many (P-075). */
   readonly decisions: DecisionMemory
 }
 
