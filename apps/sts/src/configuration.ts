@@ -1,13 +1,14 @@
 import {
   databaseSettings,
   defineConfiguration,
+  evidenceProblems,
+  evidenceSettings,
   loadSettings,
   serviceSettings,
   setting,
   streamsSettings,
   type Values,
 } from '@caracal/service'
-import { EVIDENCE_MODES } from '@caracal/streams'
 
 const settings = {
   ...serviceSettings(8080),
@@ -18,23 +19,7 @@ const settings = {
   ZONE_KEK: setting.key({ meaning: 'Seals zone keys, peppers and provider secrets.', seals: true }),
   ISSUER_URL: setting.url({ meaning: 'Public base URL; every zone’s issuer is {ISSUER_URL}/zones/{zone id}.' }),
   ISSUER_ALIASES: setting.list({ meaning: 'Former issuer URLs whose mandates are still accepted while it moves.', default: [] }),
-  SPOOL_DIR: setting.string({ meaning: 'Directory of the evidence spool.', default: './spool' }),
-  SPOOL_MAX_BYTES: setting.integer({
-    meaning: 'Bytes of evidence that may wait for the ledger; at that many nothing is minted.',
-    min: 65_536,
-    default: 1024 * 1024 * 1024,
-  }),
-  EVIDENCE: setting.oneOf(EVIDENCE_MODES, {
-    meaning:
-      'What an effect waits for: fsync in the spool, the commit in Postgres (with STREAMS_DRIVER=postgres only; no spool is needed), or nothing (dev only).',
-    default: 'write-ahead',
-  }),
-  REVOCATION_MAX_AGE: setting.duration({
-    meaning: 'Older proof of freshness than this and nothing is minted.',
-    min: 2_000,
-    max: 60_000,
-    default: 5_000,
-  }),
+  ...evidenceSettings({ full: 'nothing is minted', stale: 'nothing is minted' }),
   PROVISIONAL_CHARGE_EXPIRATION: setting.duration({
     meaning: 'How long a charge to budgets stands before it is settled; then it is given back.',
     min: 1_000,
@@ -74,9 +59,7 @@ export const stsConfiguration = defineConfiguration(settings, (values) => {
     if (issuer.protocol !== 'https:') problems.push({ name: 'ISSUER_URL', rule: 'must be https in stable' })
     if (EXAMPLE_HOST.test(issuer.hostname)) problems.push({ name: 'ISSUER_URL', rule: 'must not be an example host in stable' })
   }
-  if (values.CARACAL_MODE !== 'dev' && values.EVIDENCE === 'async') problems.push({ name: 'EVIDENCE', rule: 'may be async in dev only' })
-  if (values.EVIDENCE === 'write-through' && values.STREAMS_DRIVER !== 'postgres')
-    problems.push({ name: 'EVIDENCE', rule: 'may be write-through with STREAMS_DRIVER=postgres only' })
+  problems.push(...evidenceProblems(values))
   if (values.PROVISIONAL_CHARGE_MAX < values.PROVISIONAL_CHARGE_EXPIRATION)
     problems.push({ name: 'PROVISIONAL_CHARGE_MAX', rule: 'must not be less than PROVISIONAL_CHARGE_EXPIRATION' })
   for (const alias of values.ISSUER_ALIASES) {

@@ -1,5 +1,15 @@
-import { loadSettings, type Mode, parseTrustedProxy, serviceSettings, setting, streamsSettings, type Values } from '@caracal/service'
-import { EVIDENCE_MODES } from '@caracal/streams'
+import {
+  evidenceProblems,
+  evidenceSettings,
+  loadSettings,
+  type Mode,
+  parseTrustedProxy,
+  serviceSettings,
+  setting,
+  streamsSettings,
+  type Values,
+} from '@caracal/service'
+import type { EvidenceMode } from '@caracal/streams'
 import { type AuthMode, authProblems, authSettings } from './callers/auth-settings.ts'
 
 /** An STS that answers counts as confirmation for so long, unless POLICY_CACHE_TTL says less. */
@@ -42,17 +52,7 @@ export function enforcementSettings(port: number) {
       meaning: 'Refuse every call that no budget counts, with 403 `budget_required`.',
       default: false,
     }),
-    SPOOL_DIR: setting.string({ meaning: 'Directory of the evidence spool.', default: './spool' }),
-    SPOOL_MAX_BYTES: setting.integer({
-      meaning: 'Bytes of evidence that may wait for the ledger; at that many no call is forwarded.',
-      min: 65_536,
-      default: 1024 * 1024 * 1024,
-    }),
-    EVIDENCE: setting.oneOf(EVIDENCE_MODES, {
-      meaning:
-        'What an effect waits for: fsync in the spool, the commit in Postgres (with STREAMS_DRIVER=postgres only; no spool is needed), or nothing (dev only).',
-      default: 'write-ahead',
-    }),
+    ...evidenceSettings({ full: 'no call is forwarded', stale: 'every call is refused' }),
     POLICY_CACHE: setting.boolean({
       meaning:
         'Decide with what is held while it is current; off: ask the STS for each call whether it is, and refuse when it does not answer.',
@@ -71,12 +71,6 @@ export function enforcementSettings(port: number) {
       max: 1_000_000,
       default: 20_000,
     }),
-    REVOCATION_MAX_AGE: setting.duration({
-      meaning: 'Older proof of freshness than this and every call is refused.',
-      min: 2_000,
-      max: 60_000,
-      default: 5_000,
-    }),
   }
 }
 
@@ -87,7 +81,7 @@ export function enforcementProblems(
   values: {
     readonly CARACAL_MODE: Mode
     readonly TRUSTED_PROXIES: readonly string[]
-    readonly EVIDENCE: string
+    readonly EVIDENCE: EvidenceMode
     readonly STREAMS_DRIVER: string
     readonly AUTH_MODE: AuthMode
   } & Parameters<typeof authProblems>[0],
@@ -95,8 +89,6 @@ export function enforcementProblems(
   const problems: { name: string; rule: string }[] = [...authProblems(values)]
   if (values.TRUSTED_PROXIES.some((text) => parseTrustedProxy(text) === null))
     problems.push({ name: 'TRUSTED_PROXIES', rule: 'must be addresses or CIDRs' })
-  if (values.CARACAL_MODE !== 'dev' && values.EVIDENCE === 'async') problems.push({ name: 'EVIDENCE', rule: 'may be async in dev only' })
-  if (values.EVIDENCE === 'write-through' && values.STREAMS_DRIVER !== 'postgres')
-    problems.push({ name: 'EVIDENCE', rule: 'may be write-through with STREAMS_DRIVER=postgres only' })
+  problems.push(...evidenceProblems(values))
   return problems
 }

@@ -17,6 +17,7 @@ export {
   type Values,
   validNow,
 } from './configuration/define-configuration.ts'
+export { evidenceProblems, evidenceSettings } from './configuration/evidence-settings.ts'
 export { type FileFollower, type FollowFilesOptions, followFiles } from './configuration/follow-files.ts'
 export { formatDuration, setting } from './configuration/kinds.ts'
 export { secretsOf } from './configuration/living-values.ts'
