@@ -12,7 +12,7 @@ import type { Metrics } from './metrics.ts'
 import { observeSchema } from './observe-database.ts'
 import type { Check } from './probes.ts'
 import { demandSchema, SchemaTooNew, SchemaTooOld } from './schema-gate.ts'
-import { type RoleListeners, waitFor } from './waiting-room.ts'
+import { type Needed, type RoleListeners, waitFor } from './waiting-room.ts'
 
 /** How long a look at a store may take; well within the patience of a check. Milliseconds. */
 const PATIENCE_MS = 1_000
@@ -48,6 +48,20 @@ export function ownFiles(
 /** Takes what has to be closed when the role stops; later hooks run first. */
 export type OnStop = (name: string, stop: StopHook['stop']) => void
 
+/** What a start waits for of a database: that it answers, and has a schema that this release can work with. */
+export function databaseNeeds(database: Database): readonly Needed[] {
+  return [
+    { name: 'postgres', kind: 'dependency', check: () => database.ping() },
+    {
+      name: 'schema',
+      kind: 'safety',
+      reason: 'schema_incompatible',
+      check: () => demandSchema(database),
+      says: (error) => error instanceof SchemaTooOld,
+    },
+  ]
+}
+
 /**
  * The role's own connection to Postgres, when the process hands none over. Resolves when Postgres answers and its schema is one that
  * this release can work with; until then probes say what is missing. Closed with the role.
@@ -63,25 +77,11 @@ export async function ownDatabase(
   demandStoreAddress('DATABASE_URL', config.DATABASE_URL, config)
   const database = await openDatabase({ url: config.DATABASE_URL, pool: config.DATABASE_POOL, application: `caracal-${role}` }, { logger })
   try {
-    await waitFor(
-      role,
-      config,
-      [
-        { name: 'postgres', kind: 'dependency', check: () => database.ping() },
-        {
-          name: 'schema',
-          kind: 'safety',
-          reason: 'schema_incompatible',
-          check: () => demandSchema(database),
-          says: (error) => error instanceof SchemaTooOld,
-        },
-      ],
-      {
-        logger,
-        hopeless: (error) => error instanceof SchemaTooNew,
-        observe: (metrics) => observeSchema(metrics, database),
-      },
-    )
+    await waitFor(role, config, databaseNeeds(database), {
+      logger,
+      hopeless: (error) => error instanceof SchemaTooNew,
+      observe: (metrics) => observeSchema(metrics, database),
+    })
   } catch (error) {
     await database.close()
     throw error

@@ -1,21 +1,12 @@
-import {
-  createServiceRoles,
-  type Database,
-  initDatabase,
-  type MigrationStatus,
-  migrateUp,
-  migrationStatus,
-  openDatabase,
-  schemaCompatibility,
-} from '@caracal/postgres'
+import { createServiceRoles, initDatabase, type MigrationStatus, migrateUp, migrationStatus, schemaCompatibility } from '@caracal/postgres'
 import { RELEASE } from '@caracal/service'
 import { CliError } from '../cli-error.ts'
-import { databaseError } from '../database-error.ts'
 import { databaseLogin } from '../database-login.ts'
 import { table } from '../output.ts'
 import { databaseFindings, placeFacts } from '../preflight/database-findings.ts'
 import { faultClass } from '../preflight/fault-class.ts'
 import { type Finding, fails, holds, tell } from '../preflight/finding.ts'
+import { withDatabase } from '../with-database.ts'
 import type { CommandContext } from './command.ts'
 import { budgetFinding, type PreflightOptions, plansOf, streamsFindings, trustBundle } from './preflight.ts'
 
@@ -114,19 +105,4 @@ function verdict(migrations: readonly MigrationStatus[], { schema, floor, level 
   return schema === level
     ? `The schema is current: level ${level}.`
     : `The schema is at level ${schema}, this version is of level ${level}.`
-}
-
-async function withDatabase(env: NodeJS.ProcessEnv, work: (database: Database) => Promise<void>): Promise<void> {
-  const { url, place } = databaseLogin(env)
-  trustBundle(env)
-  try {
-    const database = await openDatabase({ url })
-    try {
-      await work(database)
-    } finally {
-      await database.close()
-    }
-  } catch (error) {
-    throw databaseError(error, place) ?? error
-  }
 }

@@ -1,30 +1,20 @@
 import { existsSync } from 'node:fs'
 import { parseKeyRing } from '@caracal/core'
-import { type Database, openDatabase } from '@caracal/postgres'
+import type { Database } from '@caracal/postgres'
 import { CliError } from '../cli-error.ts'
-import { trustBundle } from '../commands/preflight.ts'
-import { databaseError } from '../database-error.ts'
-import { databaseLogin } from '../database-login.ts'
 import { readSecretFile } from '../secret-file.ts'
+import { withDatabase } from '../with-database.ts'
 import { type KekHolder, KekMismatch } from './kek.ts'
 
-/** Runs `work` on the database that `DB_*` or `DATABASE_URL` name; what fails is told in words. */
+/** `withDatabase` for work that opens the key of the installation. */
 export async function onDatabase(env: NodeJS.ProcessEnv, work: (database: Database) => Promise<void>): Promise<void> {
-  const { url, place } = databaseLogin(env)
-  trustBundle(env)
   try {
-    const database = await openDatabase({ url })
-    try {
-      await work(database)
-    } finally {
-      await database.close()
-    }
+    await withDatabase(env, work)
   } catch (error) {
-    if (error instanceof KekMismatch)
-      throw new CliError(`The key of this installation cannot be opened: ${error.message}.`, 'Look at ZONE_KEK and DB_PASSWORD.', {
-        exitCode: 2,
-      })
-    throw databaseError(error, place) ?? error
+    if (!(error instanceof KekMismatch)) throw error
+    throw new CliError(`The key of this installation cannot be opened: ${error.message}.`, 'Look at ZONE_KEK and DB_PASSWORD.', {
+      exitCode: 2,
+    })
   }
 }
 

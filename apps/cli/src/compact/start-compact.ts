@@ -5,6 +5,7 @@ import { type Database, MigrationChanged, migrateUp, openDatabase } from '@carac
 import {
   ConfigurationError,
   createLogger,
+  databaseNeeds,
   demandSchema,
   type Environment,
   type Logger,
@@ -12,7 +13,6 @@ import {
   type RoleListeners,
   type RunningService,
   SchemaTooNew,
-  SchemaTooOld,
   secretsOf,
   trustAuthorities,
   waitFor,
@@ -114,14 +114,7 @@ async function waitForGround(
     role,
     edge,
     [
-      { name: 'postgres', kind: 'dependency', check: () => database.ping() },
-      {
-        name: 'schema',
-        kind: 'safety',
-        reason: 'schema_incompatible',
-        check: () => demandSchema(database),
-        says: (error) => error instanceof SchemaTooOld,
-      },
+      ...databaseNeeds(database),
       {
         name: 'database',
         kind: 'safety',
