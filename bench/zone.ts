@@ -19,17 +19,11 @@ export type Zone = {
   coordinatorMandate(credential: string): Promise<string>
 }
 
-const application = (at: number) => `
-kind: Application
-zone: bench
-name: agent-${at}
-labels: [agents]
----`
-
-const documents = (port: number) => `
+/** A zone whose applications, labelled `agents`, may do all that is declared at one resource; its key is read from `ITEMS_KEY`. */
+export const documents = (port: number, applications: readonly string[], operations: readonly string[]) => `
 kind: Zone
 name: bench
----${Array.from({ length: APPLICATIONS }, (_, at) => application(at)).join('')}
+---${applications.map((name) => `\nkind: Application\nzone: bench\nname: ${name}\nlabels: [agents]\n---`).join('')}
 kind: Provider
 zone: bench
 name: items-key
@@ -46,9 +40,7 @@ upstream: http://127.0.0.1:${port}
 provider: items-key
 egressAllow: [127.0.0.1/32]
 scopes: ["items:read", "items:write"]
-operations:
-  - { method: GET, path: "/items/{id}", scope: "items:read" }
-  - { method: POST, path: "/items", scope: "items:write" }
+operations:${operations.map((operation) => `\n  - ${operation}`).join('')}
 ---
 kind: Policy
 zone: bench
@@ -60,6 +52,9 @@ rules:
     for: { labels: [agents] }
 `
 
+const AGENTS = Array.from({ length: APPLICATIONS }, (_, at) => `agent-${at}`)
+const OPERATIONS = ['{ method: GET, path: "/items/{id}", scope: "items:read" }', '{ method: POST, path: "/items", scope: "items:write" }']
+
 /** The form of a request for a mandate of this zone (OAuth 2.0 client credentials, RFC 8707 resource). */
 export function mintForm(extra: Readonly<Record<string, string>> = {}): string {
   return new URLSearchParams({ grant_type: 'client_credentials', resource: RESOURCE, scope: 'items:read', ...extra }).toString()
@@ -70,7 +65,7 @@ export async function fillZone(installation: Installation): Promise<Zone> {
   const { folder, services, tokens, upstream } = installation
   const where = join(folder, 'documents')
   mkdirSync(where)
-  writeFileSync(join(where, 'bench.yaml'), documents(upstream.port))
+  writeFileSync(join(where, 'bench.yaml'), documents(upstream.port, AGENTS, OPERATIONS))
   const applied = await installation.caracal(['apply', '-f', where], { ITEMS_KEY: 'items-key-0123456789abcdef' })
   if (applied.code !== 0) throw new Error(applied.stderr)
 

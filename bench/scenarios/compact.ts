@@ -13,54 +13,22 @@ import { processorTime } from '../processor-time.ts'
 import { type Server, started, untilListens } from '../server.ts'
 import { startBareProxy } from '../start-bare-proxy.ts'
 import { startStores } from '../stores.ts'
+import { CALL_PATH, documents } from '../zone.ts'
 
 const MAIN = join(import.meta.dirname, '../../apps/cli/src/main.ts')
 const CONNECTIONS = 64
-const FREE_PATH = '/r/items/items/17'
+const FREE_PATH = CALL_PATH
 const PRICED_PATH = '/r/items/priced/17'
 /** Share of its own rate at which latency is looked at. */
 const LOAD = 0.3
 
 type Profile = { readonly seconds: number; readonly turns: number; readonly warm: number }
 
-const documents = (port: number) => `
-kind: Zone
-name: bench
----
-kind: Application
-zone: bench
-name: agent
-labels: [agents]
----
-kind: Provider
-zone: bench
-name: items-key
-method: api_key
-placement: { in: header, name: X-Api-Key }
-hosts: ["127.0.0.1:${port}"]
-secret: { fromEnv: ITEMS_KEY }
----
-kind: Resource
-zone: bench
-name: items
-identifier: https://items.bench.internal/
-upstream: http://127.0.0.1:${port}
-provider: items-key
-egressAllow: [127.0.0.1/32]
-scopes: ["items:read"]
-operations:
-  - { method: GET, path: "/items/{id}", scope: "items:read" }
-  - { method: GET, path: "/priced/{id}", scope: "items:read", price: { amount: "0.0001", currency: EUR } }
----
-kind: Policy
-zone: bench
-name: items
-rules:
-  - id: use
-    allow: ["items:*"]
-    on: ["https://items.bench.internal/"]
-    for: { labels: [agents] }
----
+const OPERATIONS = [
+  '{ method: GET, path: "/items/{id}", scope: "items:read" }',
+  '{ method: GET, path: "/priced/{id}", scope: "items:read", price: { amount: "0.0001", currency: EUR } }',
+]
+const BUDGET = `---
 kind: Budget
 zone: bench
 name: agent
@@ -205,7 +173,7 @@ async function startCompact(
   await untilReady(gateway.url)
   const here = { CARACAL_API_URL: `http://127.0.0.1:${api}`, CARACAL_TOKEN: token, ITEMS_KEY: 'items-key-0123456789abcdef' }
   const file = join(folder, 'bench.yaml')
-  writeFileSync(file, documents(upstream.port))
+  writeFileSync(file, documents(upstream.port, ['agent'], OPERATIONS) + BUDGET)
   const run = async (args: readonly string[]) => {
     const ran = await caracal(args, here)
     if (ran.code !== 0) throw new Error(`caracal ${args.join(' ')}: ${ran.stderr}${ran.stdout}`)

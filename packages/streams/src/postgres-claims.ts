@@ -1,13 +1,6 @@
 import type { Database } from '@caracal/postgres'
 import { sql } from 'kysely'
-
-type Wanted = {
-  readonly key: string
-  readonly owner: string
-  readonly ttl: number
-  readonly resolve: (got: boolean) => void
-  readonly reject: (error: unknown) => void
-}
+import type { WantedClaim } from './wanted-claim.ts'
 
 /**
  * Claims keys for their owners, each atomically: true when nobody had it, or this owner did. One statement runs at a time and serves
@@ -15,14 +8,14 @@ type Wanted = {
  * two statements, one after the other.
  */
 export function postgresClaims(database: Database): (key: string, owner: string, ttl: number) => Promise<boolean> {
-  let wanted: Wanted[] = []
+  let wanted: WantedClaim[] = []
   let running = false
 
   async function run(): Promise<void> {
     running = true
     while (wanted.length > 0) {
-      const now = new Map<string, Wanted>()
-      const later: Wanted[] = []
+      const now = new Map<string, WantedClaim>()
+      const later: WantedClaim[] = []
       for (const one of wanted) {
         if (now.has(one.key)) later.push(one)
         else now.set(one.key, one)
@@ -44,7 +37,7 @@ export function postgresClaims(database: Database): (key: string, owner: string,
 }
 
 /** Answers everybody; a failure is the answer to all. Keys are taken in one order, so that two processes never wait for each other. */
-async function claimTogether(database: Database, wanted: ReadonlyMap<string, Wanted>): Promise<void> {
+async function claimTogether(database: Database, wanted: ReadonlyMap<string, WantedClaim>): Promise<void> {
   const all = [...wanted.values()]
   try {
     const { rows } = await sql<{ key: string; owner: string }>`

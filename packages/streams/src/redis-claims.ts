@@ -1,19 +1,12 @@
 import type { Redis } from 'ioredis'
-
-type Wanted = {
-  readonly key: string
-  readonly owner: string
-  readonly ttl: number
-  readonly resolve: (got: boolean) => void
-  readonly reject: (error: unknown) => void
-}
+import type { WantedClaim } from './wanted-claim.ts'
 
 /**
  * Claims keys for their owners, each atomically: true when nobody had it, or this owner did. What is claimed in one turn of the
  * event loop goes to Redis in one write: under load a write, and the wake-up of Redis behind it, costs more than the claim does.
  */
 export function redisClaims(redis: Redis): (key: string, owner: string, ttl: number) => Promise<boolean> {
-  let wanted: Wanted[] = []
+  let wanted: WantedClaim[] = []
 
   function send(): void {
     const sent = wanted
