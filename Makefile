@@ -25,12 +25,16 @@ up: install ## Start everything in one process on embedded Postgres, until Ctrl-
 	@node apps/cli/src/main.ts up $(ARGS)
 
 .PHONY: test
-test: install test-servers log-checker example-packages check lint ## Types, lint and all tests of the default path
+test: install test-servers example-packages check lint ## Types, lint and all tests of the default path
 	@vitest run
 
 .PHONY: test-chaos
 test-chaos: install test-servers ## The long fault suite: kills, outages and lost stores under load; ends with a count
 	@vitest run --config vitest.chaos.config.ts $(CHAOS)
+
+.PHONY: test-attacks
+test-attacks: install test-servers log-checker ## Hostile clients and upstreams on real sockets; logs before verifiers of others
+	@vitest run --config vitest.attacks.config.ts $(ATTACKS)
 
 .PHONY: test-compact
 test-compact: install test-servers ## What the compact deployment adds: auth modes over TLS, MCP, budgets, several roles in one process

@@ -3,10 +3,12 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     include: ['packages/*/src/**/*.test.ts', 'apps/*/src/**/*.test.ts', 'infra/helm/*.test.ts', 'tests/**/*.test.ts'],
-    // The suites of faults, chart, cluster and compact deployment have configurations of their own.
+    // The slow suites have configurations and targets of their own.
     exclude: [
       '**/node_modules/**',
-      ...['chaos', 'chart', 'cluster', 'compact', 'auth-modes', 'mcp', 'budgets'].map((folder) => `tests/${folder}/**`),
+      ...['attacks', 'interop', 'chaos', 'chart', 'cluster', 'compact', 'auth-modes', 'mcp', 'budgets'].map(
+        (folder) => `tests/${folder}/**`,
+      ),
     ],
     globalSetup: ['tests/harness/src/global-setup.ts'],
     pool: 'forks',
