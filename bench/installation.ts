@@ -13,7 +13,7 @@ import { type Stores, startStores } from './stores.ts'
 
 const MAIN = join(import.meta.dirname, '../apps/cli/src/main.ts')
 const ROLES = ['sts', 'api', 'audit', 'coordinator', 'gateway'] as const
-export type Role = (typeof ROLES)[number]
+export type Role = (typeof ROLES)[number] | 'mcp-adapter'
 
 /** A name only: nobody calls it. */
 const ISSUER = 'https://sts.bench.internal'
@@ -26,11 +26,11 @@ export type Installation = {
   readonly issuer: string
   readonly stores: Stores
   readonly upstream: Server
-  readonly services: Readonly<Record<Role, Service>>
+  readonly services: Readonly<Record<(typeof ROLES)[number], Service>>
   /** Reads evidence; administers everything. */
   readonly tokens: { readonly audit: string; readonly admin: string }
-  /** A further process of a role. Its time is counted under `name`. */
-  another(role: Role, name: string): Promise<Service>
+  /** A further process of a role, with these settings besides. Its time is counted under `name`. */
+  another(role: Role, name: string, settings?: Readonly<Record<string, string>>): Promise<Service>
   /** Counts the time of this process too, and ends it with the rest if nobody did before. */
   watch(server: Server): Server
   time(): ProcessorTime
@@ -71,8 +71,11 @@ function lastWords(servers: readonly Server[]): string {
 
 async function startServices(folder: string, stores: Stores, servers: Server[], stop: () => Promise<void>): Promise<Installation> {
   const upstream = await startUpstream(folder)
-  const ports = Object.fromEntries(await Promise.all(ROLES.map(async (role) => [role, await freePort()]))) as Record<Role, number>
-  const url = (role: Role) => `http://127.0.0.1:${ports[role]}`
+  const ports = Object.fromEntries(await Promise.all(ROLES.map(async (role) => [role, await freePort()]))) as Record<
+    keyof Installation['services'],
+    number
+  >
+  const url = (role: keyof Installation['services']) => `http://127.0.0.1:${ports[role]}`
   const environment: Record<string, string> = {
     CARACAL_MODE: 'stable',
     HOST: '127.0.0.1',
@@ -105,7 +108,7 @@ async function startServices(folder: string, stores: Stores, servers: Server[], 
     servers.push(server)
     return server
   }
-  const serve = async (role: Role, name: string, port: number): Promise<Service> => {
+  const serve = async (role: Role, name: string, port: number, settings: Readonly<Record<string, string>> = {}): Promise<Service> => {
     const metrics = await freePort()
     const spool = join(folder, name)
     mkdirSync(spool)
@@ -117,6 +120,7 @@ async function startServices(folder: string, stores: Stores, servers: Server[], 
         PORT: String(port),
         METRICS_PORT: String(metrics),
         SPOOL_DIR: spool,
+        ...settings,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -131,10 +135,10 @@ async function startServices(folder: string, stores: Stores, servers: Server[], 
     folder,
     stores,
     upstream,
-    services: Object.fromEntries(services) as Record<Role, Service>,
+    services: Object.fromEntries(services) as Installation['services'],
     issuer: ISSUER,
     tokens: { audit: environment.AUDIT_ADMIN_TOKEN ?? '', admin: environment.ADMIN_TOKEN ?? '' },
-    another: async (role, name) => serve(role, name, await freePort()),
+    another: async (role, name, settings) => serve(role, name, await freePort(), settings),
     watch,
     time: () => processorTime(watched),
     said: () => lastWords(servers),

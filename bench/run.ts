@@ -13,6 +13,7 @@ import { decisions } from './scenarios/decisions.ts'
 import { governedCalls } from './scenarios/governed-call.ts'
 import { headline } from './scenarios/headline.ts'
 import { ingest } from './scenarios/ingest.ts'
+import { mcp } from './scenarios/mcp.ts'
 import { mints } from './scenarios/mints.ts'
 import { secondProcess } from './scenarios/second-process.ts'
 import { sessions } from './scenarios/sessions.ts'
@@ -32,6 +33,7 @@ const WITH_INSTALLATION: Readonly<Record<string, (bench: Bench) => Promise<Figur
   stores: steadyState,
   second: secondProcess,
   sessions,
+  mcp,
   start: (bench) => start({ ...bench, zones: options.smoke ? 20 : 1_000 }),
   soak: (bench) => soak({ ...bench, minutes: minutesOf() }),
 }

@@ -24,7 +24,7 @@ export type Run = {
 
 export type Load = {
   readonly url: string
-  readonly script: 'steady' | 'paced' | 'api-key' | 'api-key-paced' | 'mint' | 'call' | 'sessions'
+  readonly script: 'steady' | 'paced' | 'api-key' | 'api-key-paced' | 'post' | 'post-paced' | 'mint' | 'call' | 'sessions'
   readonly connections: number
   readonly seconds: number
   readonly headers?: Readonly<Record<string, string>>

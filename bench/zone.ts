@@ -14,7 +14,7 @@ export type Zone = {
   /** File with these lines. */
   readonly credentialsFile: string
   /** One mandate that may be used until it expires, in 900 s at the latest; from the first STS unless another is named. */
-  mandate(sts?: string): Promise<string>
+  mandate(sts?: string, form?: Readonly<Record<string, string>>): Promise<string>
   /** A mandate with which the application of this credential starts and ends sessions at the Coordinator. */
   coordinatorMandate(credential: string): Promise<string>
 }
@@ -87,7 +87,7 @@ export async function fillZone(installation: Installation): Promise<Zone> {
     id,
     credentials: lines.join('\n'),
     credentialsFile,
-    mandate: (sts = services.sts.url) => mint(sts, lines[0] ?? '', mintForm({ ttl: '900' })),
+    mandate: (sts = services.sts.url, form = {}) => mint(sts, lines[0] ?? '', mintForm({ ttl: '900', ...form })),
     coordinatorMandate: (credential) =>
       mint(services.sts.url, credential, mintForm({ resource: `${installation.issuer}/zones/${id}`, scope: 'sessions', ttl: '900' })),
   }
