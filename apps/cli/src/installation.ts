@@ -2,14 +2,15 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path'
 import { parseKeyRing } from '@caracal/core'
 import { type Database, migrateUp, openDatabase } from '@caracal/postgres'
-import { createLogger, type Environment, type Logger, type RunningService } from '@caracal/service'
+import { createLogger, type Environment, type Logger } from '@caracal/service'
 import { openStreams, type Streams } from '@caracal/streams'
 import { type CanaryUpstream, startCanaryUpstream } from './canary-upstream.ts'
 import { CliError } from './cli-error.ts'
 import type { Endpoints } from './context.ts'
 import { partOfUrl, placeOf } from './database-error.ts'
 import { type EmbeddedKeys, loadEmbeddedKeys } from './embedded-keys.ts'
-import { CANARY_PORT, PORTS, ROLES, type Role, START_ORDER } from './roles.ts'
+import { CANARY_PORT, PORTS, type Role, START_ORDER } from './roles.ts'
+import { startRoles } from './start-roles.ts'
 import { assertPortsFree, startupError } from './startup-error.ts'
 import { lockState } from './state-lock.ts'
 
@@ -82,15 +83,13 @@ async function startAll(options: InstallationOptions, closers: (() => unknown)[]
   await migrateUp(database)
   const streams = await openBus(options, keys, database, logger, closers)
   const endpoints = endpointsOf(options.portOffset)
-  for (const role of roles) {
-    step(`starting ${role}`)
-    const service: RunningService = await ROLES[role](environmentOf(role, options, keys, endpoints), {
-      database,
-      streams,
-      logger: logger.child({ role }),
-    })
-    closers.push(() => service.stop())
-  }
+  await startRoles({
+    roles,
+    environmentOf: (role) => environmentOf(role, options, keys, endpoints),
+    on: { database, streams, logger },
+    onStart: (role) => step(`starting ${role}`),
+    onStarted: (service) => closers.push(() => service.stop()),
+  })
   const upstream = await startCanaryUpstream({ port: CANARY_PORT + options.portOffset, apiKey: keys.notesApiKey })
   closers.push(() => upstream.stop())
   const endpointsFile = join(options.state, 'endpoints.json')

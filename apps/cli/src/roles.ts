@@ -4,7 +4,7 @@ import { coordinatorConfiguration, startCoordinator } from '@caracal/coordinator
 import { gatewayConfiguration, startGateway } from '@caracal/gateway'
 import { mcpConfiguration, startMcpAdapter } from '@caracal/mcp-adapter'
 import type { Database } from '@caracal/postgres'
-import type { Environment, Logger, OtherMetrics, RunningService } from '@caracal/service'
+import type { Check, Environment, Logger, OtherMetrics, RunningService } from '@caracal/service'
 import type { Streams } from '@caracal/streams'
 import { startSts, stsConfiguration } from '@caracal/sts'
 
@@ -15,6 +15,8 @@ export type Shared = {
   readonly logger?: Logger
   /** Metrics that the one scrape of the process answers with too. */
   readonly others?: OtherMetrics
+  /** What the probes of a role at the edge look at beside its own. */
+  readonly checks?: readonly Check[]
 }
 
 type RoleStart = (environment: Environment, shared?: Shared) => Promise<RunningService>

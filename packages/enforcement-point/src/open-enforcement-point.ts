@@ -61,6 +61,8 @@ export type EnforcementShared = {
   readonly version?: string
   /** Metrics of other roles in this process, which a scrape of this one answers with too. */
   readonly others?: OtherMetrics
+  /** What its probes look at beside the role's own: threads of this process that it stands on. */
+  readonly checks?: readonly Check[]
 }
 
 /** Who stands between callers and what is protected. */
@@ -239,6 +241,7 @@ export async function openEnforcementPoint(
       { name: 'revocation_view', kind: 'safety', reason: 'revocation_view_stale', check: () => view.unfit() === null },
       { name: 'evidence', kind: 'safety', reason: 'evidence_unavailable', check: () => evidence.writable() },
       ...checks,
+      ...(shared.checks ?? []),
     ],
     logger,
     metrics,

@@ -49,3 +49,18 @@ process_cpu_seconds_total{role="gateway"} 3
 caracal_build_info{role="sts",version="1"} 1
 `)
 })
+
+test('what is of a thread is said by the role at the edge and by who speaks for the other thread', () => {
+  const text =
+    '# TYPE nodejs_heap_size_used_bytes gauge\nnodejs_heap_size_used_bytes 5\n\n# TYPE caracal_event_loop_lag_seconds gauge\ncaracal_event_loop_lag_seconds 1\n'
+  const merged = mergeMetrics({ role: 'gateway', text }, [
+    { role: 'sts', text, ofThread: true },
+    { role: 'api', text, ofThread: false },
+  ])
+  expect([...merged.matchAll(/^(\w+)\{role="(\w+)"\}/gm)].map(([, name, role]) => `${name} ${role}`)).toEqual([
+    'nodejs_heap_size_used_bytes gateway',
+    'nodejs_heap_size_used_bytes sts',
+    'caracal_event_loop_lag_seconds gateway',
+    'caracal_event_loop_lag_seconds sts',
+  ])
+})

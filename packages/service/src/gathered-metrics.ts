@@ -1,13 +1,15 @@
 import type { Metrics } from './metrics.ts'
 
-/** What one role of a process with several would answer a scrape with. */
-export type RoleMetrics = { readonly role: string; readonly text: string }
+/** What one role of a process with several would answer a scrape with. `ofThread`: it speaks for its thread, which is not the first's. */
+export type RoleMetrics = { readonly role: string; readonly text: string; readonly ofThread?: boolean }
 
 /** Asks the other roles of the process. */
 export type OtherMetrics = () => Promise<readonly RoleMetrics[]>
 
 /** Of one process, whichever of its roles says it. */
-const OF_THE_PROCESS = /^(?:process_|nodejs_|caracal_event_loop_)/
+const OF_THE_PROCESS = /^process_/
+/** Of one thread, whichever of its roles says it. */
+const OF_THE_THREAD = /^(?:nodejs_|caracal_event_loop_)/
 
 /** The metrics of a role whose scrape answers for the other roles of its process too; without others they are as they were. */
 export function gatherMetrics(own: Metrics, role: string, others: OtherMetrics | undefined): Metrics {
@@ -23,11 +25,12 @@ export function gatherMetrics(own: Metrics, role: string, others: OtherMetrics |
 
 /**
  * One text of several (Prometheus text format 0.0.4): a family stands once, with the samples of all, each under the label `role` of who
- * says it. What is the process's own comes from the first only.
+ * says it. What is the process's own comes from the first only, what is a thread's own from who speaks for it.
  */
 export function mergeMetrics(first: RoleMetrics, others: readonly RoleMetrics[]): string {
   const families = new Map<string, { readonly head: readonly string[]; readonly samples: string[] }>()
-  for (const { role, text } of [first, ...others]) {
+  for (const { role, text, ofThread = role === first.role } of [first, ...others]) {
+    const saidBefore = (name: string) => (role !== first.role && OF_THE_PROCESS.test(name)) || (!ofThread && OF_THE_THREAD.test(name))
     let name = ''
     let head: string[] = []
     for (const line of text.split('\n')) {
@@ -39,7 +42,7 @@ export function mergeMetrics(first: RoleMetrics, others: readonly RoleMetrics[])
         head.push(line)
         continue
       }
-      if (line.startsWith('#') || (role !== first.role && OF_THE_PROCESS.test(name))) continue
+      if (line.startsWith('#') || saidBefore(name)) continue
       const family = families.get(name) ?? { head, samples: [] }
       families.set(name, family)
       family.samples.push(withRole(line, role))

@@ -2,6 +2,7 @@ import { ConfigurationError, type RunningService, SchemaTooNew } from '@caracal/
 import { CliError } from '../cli-error.ts'
 import { KekMismatch } from '../compact/kek.ts'
 import { EDGE_ROLES, isEdge } from '../compact/role-environment.ts'
+import type { CompactService } from '../compact/start-compact.ts'
 import { ROLES, type Role } from '../roles.ts'
 import { onStopRequest } from '../stop-request.ts'
 import type { CommandContext } from './command.ts'
@@ -19,14 +20,16 @@ export type ServeOptions = {
 export async function serve({ env }: CommandContext, role: string, options: ServeOptions): Promise<void> {
   const beside = rolesBeside(knownRole(role), options)
   const stop = onStopRequest()
-  const starting = start(role as Role, () =>
-    beside === undefined ? ROLES[role as Role](env) : compact(role as Role, beside, options, env),
+  const starting = start(role as Role, async () =>
+    beside === undefined ? { ...(await ROLES[role as Role](env)), failed: undefined } : await compact(role as Role, beside, options, env),
   )
   const service = await Promise.race([starting, stop.requested])
   // Asked to stop before it served anything: there is nothing to drain.
   if (service === undefined) process.exit(0)
-  await stop.requested
+  const failure = await (service.failed === undefined ? stop.requested : Promise.race([stop.requested, service.failed]))
   await service.stop()
+  // Whoever started the process starts it again, as a whole.
+  if (failure !== undefined) throw new CliError(`The roles beside ${role} ended: ${failure.message}.`)
 }
 
 /** Undefined: the role is alone. */
@@ -52,12 +55,12 @@ function knownRole(name: string): Role {
   return name as Role
 }
 
-async function compact(role: Role, beside: readonly Role[], { migrate }: ServeOptions, env: NodeJS.ProcessEnv): Promise<RunningService> {
+async function compact(role: Role, beside: readonly Role[], { migrate }: ServeOptions, env: NodeJS.ProcessEnv): Promise<CompactService> {
   const { startCompact } = await import('../compact/start-compact.ts')
   return await startCompact({ role, beside, migrate, environment: env })
 }
 
-async function start(role: Role, begin: () => Promise<RunningService>): Promise<RunningService> {
+async function start<Service extends RunningService>(role: Role, begin: () => Promise<Service>): Promise<Service> {
   try {
     return await begin()
   } catch (error) {

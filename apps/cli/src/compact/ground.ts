@@ -1,23 +1,25 @@
-import { keyRing } from '@caracal/core'
 import type { Database } from '@caracal/postgres'
-import type { Environment, Logger, RunningService } from '@caracal/service'
-import { openStreams, type Streams } from '@caracal/streams'
-import { ROLES, type Role, START_ORDER } from '../roles.ts'
+import type { Environment, Logger } from '@caracal/service'
+import type { Streams } from '@caracal/streams'
+import type { Role } from '../roles.ts'
 import type { CompactConfiguration } from './compact-settings.ts'
+import { type Companion, startCompanion } from './companion.ts'
 import type { KekHolder } from './kek.ts'
-import { type CompactKeys, environmentOf } from './role-environment.ts'
+import { openCompactStreams, poolShares } from './open-stores.ts'
+import type { CompactKeys } from './role-environment.ts'
+import type { RolesBeside } from './roles-beside.ts'
 
-/** What the role at the edge stands on: streams, and the roles on loopback. */
+/** What the role at the edge stands on: its streams, and the thread of the roles on loopback. */
 export type Ground = {
   readonly streams: Streams
-  readonly services: readonly RunningService[]
-  /** Where the STS answers. */
-  readonly sts: string
-  /** Ends the roles in reverse order, then the streams. */
+  readonly companion: Companion
+  /** Ends that thread, then the streams. */
   close(): Promise<void>
 }
 
 export type GroundOptions = {
+  /** The role at the edge. */
+  readonly role: Role
   /** Roles on loopback. */
   readonly beside: readonly Role[]
   readonly environment: Environment
@@ -28,34 +30,21 @@ export type GroundOptions = {
   readonly logger: Logger
 }
 
-/** Opens the streams and starts the roles on loopback; what was started is ended again when one fails. */
-export async function openGround({ beside, environment, config, keys, database, logger }: GroundOptions): Promise<Ground> {
-  const streams = openStreams({
-    driver: 'postgres',
-    database,
-    keys: config.STREAMS_HMAC_KEY ?? keyRing(Buffer.from(keys.STREAMS_HMAC_KEY, 'hex')),
-    logger,
-  })
-  const services: RunningService[] = []
-  const close = async () => {
-    for (const service of services.toReversed()) await service.stop()
-    await streams.close()
-  }
-  let sts = environment.STS_URL ?? ''
-  try {
-    for (const role of START_ORDER.filter((one) => beside.includes(one))) {
-      const service = await ROLES[role](environmentOf(role, { environment, config, keys, sts }), {
-        database,
-        streams,
-        logger: logger.child({ role }),
-      })
-      services.push(service)
-      if (role === 'sts') sts = service.address.url
-    }
-    return { streams, services, sts, close }
-  } catch (error) {
-    await close()
-    throw error
+const THREAD = new URL('./companion-thread.ts', import.meta.url)
+
+/** Starts the roles on loopback in a thread of their own and opens the streams of this one; when the first fails nothing is left. */
+export async function openGround(options: GroundOptions): Promise<Ground> {
+  const { role, beside, environment, config, keys, database, logger } = options
+  const given: RolesBeside = { edge: role, beside, environment: { ...environment }, keys, pool: poolShares(config.DB_POOL_MAX).beside }
+  const companion = await startCompanion({ thread: THREAD, data: given, logger })
+  const streams = openCompactStreams({ config, keys, database, logger })
+  return {
+    streams,
+    companion,
+    close: async () => {
+      await companion.close()
+      await streams.close()
+    },
   }
 }
 

@@ -1,16 +1,18 @@
-import type { OtherMetrics, RunningService } from '@caracal/service'
+import type { OtherMetrics } from '@caracal/service'
+import type { CompanionRole } from './companion-talk.ts'
 
 /** Longest wait for one role. Milliseconds. */
 const PATIENCE_MS = 2_000
 
 /** What the roles on loopback would answer a scrape with, for the role at the edge; one that does not answer is left out. */
-export function metricsOf(services: () => readonly RunningService[]): OtherMetrics {
+export function metricsOf(roles: readonly CompanionRole[]): OtherMetrics {
   return async () => {
     const texts = await Promise.all(
-      services().map(async ({ name, metricsAddress }) => {
-        if (metricsAddress === null) return []
-        const answer = await fetch(`${metricsAddress.url}/metrics`, { signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => undefined)
-        return answer?.ok ? [{ role: name, text: await answer.text() }] : []
+      roles.map(async ({ name, metrics }, at) => {
+        if (metrics === null) return []
+        const answer = await fetch(`${metrics}/metrics`, { signal: AbortSignal.timeout(PATIENCE_MS) }).catch(() => undefined)
+        // They run in one thread: what is the thread's own is said by the first of them.
+        return answer?.ok ? [{ role: name, text: await answer.text(), ofThread: at === 0 }] : []
       }),
     )
     return texts.flat()

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { RequestListener, Server } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import { type Database, MigrationChanged, migrateUp, openDatabase } from '@caracal/postgres'
+import { type Database, MigrationChanged, migrateUp } from '@caracal/postgres'
 import {
   ConfigurationError,
   createLogger,
@@ -13,17 +13,16 @@ import {
   type RoleListeners,
   type RunningService,
   SchemaTooNew,
-  secretsOf,
   trustAuthorities,
   waitFor,
 } from '@caracal/service'
-import { databaseLogin } from '../database-login.ts'
 import { ROLES, type Role } from '../roles.ts'
 import { checkedEnvironment } from './checked-environment.ts'
-import { type CompactConfiguration, withoutAbsentFiles } from './compact-settings.ts'
+import { withoutAbsentFiles } from './compact-settings.ts'
 import { type Ground, holderOf, openGround } from './ground.ts'
 import { inBackground } from './in-background.ts'
 import { KekMismatch, openKek } from './kek.ts'
+import { openCompactDatabase, poolShares, secretsIn } from './open-stores.ts'
 import { metricsOf } from './other-metrics.ts'
 import { demandKnownDatabase, RestoreUnconfirmed } from './restored.ts'
 import { type CompactKeys, environmentOf, keysOf } from './role-environment.ts'
@@ -38,13 +37,19 @@ export type CompactOptions = {
   readonly environment: Environment
 }
 
+export type CompactService = RunningService & {
+  /** Resolves with the reason when the roles on loopback are not there any more: then the process cannot go on. */
+  readonly failed: Promise<Error>
+}
+
 /**
- * Several roles in one process on one Postgres: one pool, one streams object, one set of keys. Until Postgres answers, has its schema and
- * the roles on loopback run, the ports at the edge answer probes and nothing else; it waits as long as that takes.
+ * Several roles in one process on one Postgres, with one set of keys: the role at the edge in this thread, the others in one of their own.
+ * Until Postgres answers, has its schema and the roles on loopback run, the ports at the edge answer probes and nothing else; it waits
+ * as long as that takes.
  * @throws ConfigurationError with everything that is wrong in the environment of any of the roles.
  * @throws KekMismatch, MigrationChanged or SchemaTooNew: waiting does not help.
  */
-export async function startCompact(options: CompactOptions): Promise<RunningService> {
+export async function startCompact(options: CompactOptions): Promise<CompactService> {
   const { role, beside, migrate } = options
   const environment = withoutAbsentFiles(options.environment)
   const { config, edge } = checkedEnvironment(role, beside, environment)
@@ -52,9 +57,10 @@ export async function startCompact(options: CompactOptions): Promise<RunningServ
   const logger = createLogger({
     name: role,
     level: config.LOG_LEVEL,
-    secrets: () => [...secretsOf(config), ...Object.values(derived.keys ?? {})],
+    secrets: () => secretsIn(config, derived.keys),
   })
-  const database = await openStore(role, environment, config, logger)
+  if (environment.CA_BUNDLE_FILE) trustAuthorities(readFileSync(environment.CA_BUNDLE_FILE, 'utf8'))
+  const database = await openCompactDatabase({ role, environment, config, pool: poolShares(config.DB_POOL_MAX).edge, logger })
   const opened: { ground?: Ground } = {}
   const close = async () => {
     await opened.ground?.close()
@@ -66,27 +72,22 @@ export async function startCompact(options: CompactOptions): Promise<RunningServ
       await demandSchema(database)
       await demandKnownDatabase(database)
       derived.keys = keysOf(await openKek(database, holderOf(config)))
-      opened.ground = await openGround({ beside, environment, config, keys: derived.keys, database, logger })
+      opened.ground = await openGround({ role, beside, environment, config, keys: derived.keys, database, logger })
     })
     const { ground } = opened
     if (ground === undefined || derived.keys === undefined) throw new Error('the wait ended before everything was there')
-    const service = await ROLES[role](environmentOf(role, { environment, config, keys: derived.keys, sts: ground.sts }), {
-      streams: ground.streams,
+    const { companion, streams } = ground
+    const service = await ROLES[role](environmentOf(role, { environment, config, keys: derived.keys, sts: companion.sts }), {
+      streams,
       logger,
-      others: metricsOf(() => ground.services),
+      others: metricsOf(companion.roles),
+      checks: [companion.check],
     })
-    return endingWith(service, close)
+    return { ...endingWith(service, close), failed: companion.failed }
   } catch (error) {
     await close()
     throw error
   }
-}
-
-async function openStore(role: Role, environment: Environment, config: CompactConfiguration, logger: Logger): Promise<Database> {
-  if (environment.CA_BUNDLE_FILE) trustAuthorities(readFileSync(environment.CA_BUNDLE_FILE, 'utf8'))
-  const { url } = databaseLogin(environment)
-  const { DB_POOL_MAX: pool, DB_POOL_TIMEOUT: connectWithin } = config
-  return await openDatabase({ url, pool, connectWithin, application: `caracal-${role}` }, { logger })
 }
 
 /** Probes answer at the edge while `prepare` runs, again and again until it succeeds. */
