@@ -7,6 +7,7 @@ import {
   METRICS_PORT,
   PUBLIC_PATHS,
   SECRET_KEYS,
+  SERVICE_NAMES,
 } from '../../packages/service/src/deploy-contract.ts'
 
 /** The contract as the templates read it. */
@@ -33,7 +34,14 @@ export function contractFile(): string {
   )
   const keys = Object.fromEntries(Object.entries(SECRET_KEYS).map(([key, { required, rotates }]) => [key, { required, rotates }]))
   return `# Made from packages/service/src/deploy-contract.ts by \`make chart\`; do not edit.\n${stringify(
-    { metricsPort: METRICS_PORT, canaryUpstreamPort: CANARY_UPSTREAM_PORT, publicPaths: PUBLIC_PATHS, keys, components },
+    {
+      services: SERVICE_NAMES,
+      metricsPort: METRICS_PORT,
+      canaryUpstreamPort: CANARY_UPSTREAM_PORT,
+      publicPaths: PUBLIC_PATHS,
+      keys,
+      components,
+    },
     { lineWidth: 0, aliasDuplicateObjects: false },
   )}`
 }

@@ -2,6 +2,7 @@ import { apiConfiguration } from '@caracal/api'
 import { auditConfiguration } from '@caracal/audit'
 import { coordinatorConfiguration } from '@caracal/coordinator'
 import { gatewayConfiguration } from '@caracal/gateway'
+import { mcpConfiguration } from '@caracal/mcp-adapter'
 import { stsConfiguration } from '@caracal/sts'
 import { describe, expect, test } from 'vitest'
 import { COMPONENTS, SERVICE_NAMES } from '../../packages/service/src/deploy-contract.ts'
@@ -12,6 +13,7 @@ const CONFIGURATIONS = {
   gateway: gatewayConfiguration,
   audit: auditConfiguration,
   coordinator: coordinatorConfiguration,
+  'mcp-adapter': mcpConfiguration,
 } as const
 
 describe('the deployment contract and the services agree', () => {

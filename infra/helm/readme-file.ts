@@ -12,7 +12,7 @@ export function readmeFile(): string {
   return `<!-- Made from values.yaml and packages/service/src/deploy-contract.ts by \`make chart\`; do not edit. -->
 # Chart caracal
 
-API, STS, Gateway, Audit and Coordinator of Caracal on Kubernetes 1.30 or newer, from one image.
+API, STS, Gateway, Audit and Coordinator of Caracal on Kubernetes 1.30 or newer, from one image; the MCP Adapter when it is switched on.
 
 \`\`\`sh
 helm upgrade --install caracal infra/helm/caracal \\

@@ -28,6 +28,22 @@ const rules = (side: 'to' | 'from') => ({
   },
 })
 
+/** MCP servers by the name of the resource that governs each; servers over pipes are for the command line. */
+const mcpServers = {
+  type: 'array',
+  items: {
+    type: 'object',
+    additionalProperties: false,
+    required: ['name', 'url'],
+    properties: {
+      name: { type: 'string', pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$' },
+      url: { type: 'string', pattern: '^https?://[^\\s,]+$' },
+    },
+  },
+}
+/** As services read it: one number with its unit. */
+const timespan = { type: 'string', pattern: '^[0-9]+(ms|s|m|h|d)$' }
+
 /** What is stricter, or freer, than the type of the default; the first pattern that matches the path counts. */
 const PARTICULAR: readonly (readonly [RegExp, Schema])[] = [
   [/^global\.mode$/, oneOf('', 'dev', 'rc', 'stable')],
@@ -45,6 +61,10 @@ const PARTICULAR: readonly (readonly [RegExp, Schema])[] = [
   [/^networkPolicy\.extraEgress$/, rules('to')],
   [/^networkPolicy\.extraIngress$/, rules('from')],
   [/^networkPolicy\.(dnsEgress|postgres\.to|redis\.to|otlp\.to|ingressController|clients|prometheus)$/, textsOrObjects],
+  [/^mcpAdapter\.servers$/, mcpServers],
+  [/^mcpAdapter\.publicUrl$/, { type: 'string', pattern: '^(https?://[^\\s,]+)?$' }],
+  [/^mcpAdapter\.serverTimeout$|^budgets\.(chargeExpiration|chargeMax|sweepInterval)$/, timespan],
+  [/^budgets\.sweepBatch$/, { type: 'integer', minimum: 1, maximum: 10_000 }],
   [/^extraObjects$/, textsOrObjects],
   [/\.minAvailable$/, { type: ['string', 'integer'] }],
   [/\.maxUnavailable$/, { type: ['string', 'integer'] }],

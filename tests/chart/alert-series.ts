@@ -5,7 +5,8 @@ export type AlertCase = { readonly name: string; readonly severity: 'warning' | 
 
 const POD = 'namespace="caracal",role="gateway",pod="caracal-gateway-0"'
 const AUDIT = 'namespace="caracal",role="audit",pod="caracal-audit-a"'
-const ROLES = ['api', 'sts', 'gateway', 'audit', 'coordinator']
+const ADAPTER = 'namespace="caracal",role="mcp-adapter",pod="caracal-mcp-adapter-0"'
+const ROLES = ['api', 'sts', 'gateway', 'audit', 'coordinator', 'mcp-adapter']
 
 /** A value that stays. */
 const level = (value: number) => `${value}+0x100`
@@ -123,6 +124,7 @@ export const ALERTS: readonly AlertCase[] = [
   quantile('CaracalGatewaySlow', 'warning', 'caracal_gateway_overhead_seconds', POD, '0.05'),
   share('CaracalStsCallsFailing', 'critical', 'caracal_gateway_sts_calls_total', 'result', 'error', 'ok'),
   gauge('CaracalStsCircuitOpen', 'critical', `caracal_gateway_sts_circuit_open{${POD}}`, 1, 0),
+  gauge('CaracalMcpServerDown', 'warning', `caracal_mcp_server_up{${ADAPTER},server="tools"}`, 0, 1),
   quantile('CaracalExchangeSlow', 'warning', 'caracal_exchange_seconds', 'namespace="caracal",role="sts",pod="caracal-sts-0"', '0.25'),
   share('CaracalProviderRefreshFailing', 'warning', 'caracal_provider_refresh_total', 'result', 'failed', 'ok'),
   pair(

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { ALERTS } from './alert-series.ts'
 import { render, run } from './helm.ts'
-import { PRODUCTION } from './profiles.ts'
+import { PRODUCTION, WITH_MCP_ADAPTER } from './profiles.ts'
 import { at, listAt, textAt } from './tree.ts'
 
 let folder = ''
@@ -13,7 +13,7 @@ let rules: readonly unknown[] = []
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'caracal-alerts-'))
-  const rule = (await render(PRODUCTION)).one('PrometheusRule', 'caracal')
+  const rule = (await render(WITH_MCP_ADAPTER)).one('PrometheusRule', 'caracal')
   rules = listAt(rule, 'spec.groups').flatMap((group) => listAt(group, 'rules'))
   await writeFile(join(folder, 'rules.yaml'), stringify({ groups: at(rule, 'spec.groups') }))
 })
@@ -31,6 +31,11 @@ test('[0-09] every alert has a case that fires and one that is quiet', () => {
   expect(rules.map((rule) => spelled(textAt(rule, 'alert'), textAt(rule, 'labels.severity'))).toSorted()).toEqual(
     ALERTS.map(({ name, severity }) => spelled(name, severity)).toSorted(),
   )
+})
+
+test('without the MCP Adapter nobody waits for it', async () => {
+  const rule = (await render(PRODUCTION)).one('PrometheusRule', 'caracal')
+  expect(JSON.stringify(rule)).not.toMatch(/mcp/i)
 })
 
 test('every rule looks at its own namespace, and says where its runbook is', () => {

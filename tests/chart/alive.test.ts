@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type ValuesKey, valuesKeys } from '../../infra/helm/values-keys.ts'
 import { Objects, objectsOf, renderedText, template } from './helm.ts'
-import { COMPONENTS, PLAINTEXT } from './profiles.ts'
+import { COMPONENTS, MCP_ADAPTER, PLAINTEXT } from './profiles.ts'
 import { isMap, merged, textAt, treeOf } from './tree.ts'
 
 /** No key of values.yaml is dead: each, changed, changes what is rendered. */
@@ -82,7 +82,22 @@ const CHANGED: Readonly<Record<string, unknown>> = {
   'loadBalancer.port': 8443,
   'secrets.database.maxConnections': 10,
   replicas: 5,
+  'mcpAdapter.servers': [{ name: 'other', url: 'https://other.acme.io/mcp' }],
+  'mcpAdapter.publicUrl': 'https://mcp.acme.io',
+  'mcpAdapter.allowedOrigins': ['https://app.acme.io'],
+  serverTimeout: '7s',
+  chargeExpiration: '7s',
+  chargeMax: '2h',
+  sweepInterval: '7s',
 }
+
+/** What must hold for a key of services.<name> to matter, by the beginning of its path. */
+const SERVICE_CONTEXTS: readonly { readonly when: RegExp; readonly values: Values }[] = [
+  { when: /^pdb\./, values: { pdb: { enabled: true } } },
+  { when: /^hpa\./, values: { hpa: { enabled: true } } },
+  { when: /^keda\./, values: { keda: { enabled: true, serverAddress: 'http://prometheus:9090', query: 'up', threshold: '5' } } },
+  { when: /^loadBalancer\./, values: { loadBalancer: { enabled: true, sourceRanges: ['192.0.2.0/24'] } } },
+]
 
 /** What must hold for a key to matter, by the beginning or the end of its path. */
 const CONTEXTS: readonly { readonly when: RegExp; readonly values: Values }[] = [
@@ -110,6 +125,22 @@ const CONTEXTS: readonly { readonly when: RegExp; readonly values: Values }[] = 
       },
     },
   ]),
+  { when: /^mcpAdapter\./, values: MCP_ADAPTER },
+  ...SERVICE_CONTEXTS.map(({ when, values }) => ({
+    when: new RegExp(`^mcpAdapter\\.${when.source.slice(1)}`),
+    values: { mcpAdapter: values },
+  })),
+  {
+    when: /^mcpAdapter\.ingress\./,
+    values: { networkPolicy: { clients: peer }, mcpAdapter: { ingress: { enabled: true, host: 'mcp.acme.io', tlsSecretName: 'tls' } } },
+  },
+  {
+    when: /^mcpAdapter\.httpRoute\./,
+    values: {
+      networkPolicy: { clients: peer },
+      mcpAdapter: { httpRoute: { enabled: true, hostname: 'mcp.acme.io', parentRefs: [{ name: 'a' }] } },
+    },
+  },
   { when: /^serviceMonitor\.enabled/, values: { serviceMonitor: { enabled: false } } },
   { when: /^alertRules\.enabled/, values: { alertRules: { enabled: false } } },
   { when: /^dashboards\.enabled/, values: { dashboards: { enabled: false } } },
@@ -118,14 +149,6 @@ const CONTEXTS: readonly { readonly when: RegExp; readonly values: Values }[] = 
   { when: /^secrets\.redis\.host/, values: { global: { mode: 'stable' }, secrets: { redis: { hostFromSecret: false } } } },
   { when: /^global\.evaluation/, values: { secrets: { create: true, plaintext: PLAINTEXT } } },
   { when: /^devStores\.postgres\./, values: { global: { mode: 'dev' }, devStores: { postgres: { enabled: true } } } },
-]
-
-/** The same for a key of services.<name>. */
-const SERVICE_CONTEXTS: readonly { readonly when: RegExp; readonly values: Values }[] = [
-  { when: /^pdb\./, values: { pdb: { enabled: true } } },
-  { when: /^hpa\./, values: { hpa: { enabled: true } } },
-  { when: /^keda\./, values: { keda: { enabled: true, serverAddress: 'http://prometheus:9090', query: 'up', threshold: '5' } } },
-  { when: /^loadBalancer\./, values: { loadBalancer: { enabled: true, sourceRanges: ['192.0.2.0/24'] } } },
 ]
 
 /** Another value of the same kind. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { COMPONENTS as CONTRACT, SECRET_KEYS, SERVICE_NAMES } from '../../packages/service/src/deploy-contract.ts'
 import { type KubeObject, render } from './helm.ts'
-import { EVALUATION, PLAINTEXT, PRODUCTION, PROFILES } from './profiles.ts'
+import { EVALUATION, PLAINTEXT, PRODUCTION, PROFILES, WITH_MCP_ADAPTER } from './profiles.ts'
 import { at, isMap, listAt, mapAt, textAt } from './tree.ts'
 
 const containersOf = (spec: unknown) => [...listAt(spec, 'initContainers'), ...listAt(spec, 'containers')]
@@ -69,7 +69,7 @@ describe.each(Object.entries(PROFILES))('every pod of %s', (name, asked) => {
 
 describe('the runtime Secret', () => {
   test('[1-08] is mounted key by key: each service has what the contract names, all together every key', async () => {
-    const objects = await render({ ...PRODUCTION, set: { 'secrets.metricsBearer.enabled': 'true' } })
+    const objects = await render({ ...WITH_MCP_ADAPTER, set: { 'secrets.metricsBearer.enabled': 'true' } })
     const all = new Set<string>()
     for (const component of SERVICE_NAMES) {
       const keys = mountedKeys(objects.workload(component))

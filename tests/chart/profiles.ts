@@ -45,11 +45,27 @@ export const REGULATED_FACTS = {
 }
 export const REGULATED: Asked = { files: ['examples/values.regulated.yaml'], values: REGULATED_FACTS }
 
+/** What the MCP Adapter needs beside its switch: a server, and a way to it. */
+export const MCP_ADAPTER = {
+  mcpAdapter: { enabled: true, servers: [{ name: 'tools', url: 'http://tools.agents.svc:8000/mcp' }] },
+  networkPolicy: {
+    extraEgress: [
+      {
+        to: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'agents' } } }],
+        ports: [8000],
+        components: ['mcp-adapter'],
+      },
+    ],
+  },
+}
+export const WITH_MCP_ADAPTER: Asked = { ...PRODUCTION, values: MCP_ADAPTER }
+
 export const CLOUDS = ['eks', 'gke', 'aks'] as const
 
 /** Every way the chart is meant to be installed, each complete. */
 export const PROFILES: Readonly<Record<string, Asked>> = {
   production: PRODUCTION,
+  'production-mcp-adapter': WITH_MCP_ADAPTER,
   rc: RC,
   dev: DEV,
   'cloud-managed': CLOUD,

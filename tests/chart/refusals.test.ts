@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type Asked, template } from './helm.ts'
-import { CLOUD, DEV, PLAINTEXT, PRODUCTION, RC, REGULATED, REGULATED_FACTS } from './profiles.ts'
+import { CLOUD, DEV, MCP_ADAPTER, PLAINTEXT, PRODUCTION, RC, REGULATED, REGULATED_FACTS } from './profiles.ts'
 import { merged, treeOf } from './tree.ts'
 
 type Mode = 'dev' | 'rc' | 'stable'
@@ -24,6 +24,8 @@ const SENTINELS = { database: 'postgres.default.svc.cluster.local', redis: 'redi
 const peer = [{ podSelector: {} }]
 const exposed = { enabled: true, host: 'a.acme.io', tlsSecretName: 'a-tls' }
 const noScaling = { hpa: { enabled: false } }
+const mcp = (own: Readonly<Record<string, unknown>>) => merged(MCP_ADAPTER, { mcpAdapter: own })
+const server = (url: string) => ({ servers: [{ name: 'tools', url }] })
 const policies = { networkPolicy: { enabled: true } }
 /** In dev the chart's own Postgres makes some faults harmless. */
 const managed = { devStores: { postgres: { enabled: false } }, streams: { driver: 'redis' } }
@@ -286,6 +288,100 @@ const REFUSALS: readonly Refusal[] = [
     names: ['migrations.mode=job'],
   },
   {
+    id: 'V23',
+    when: 'the MCP Adapter has no server',
+    values: mcp({ servers: [] }),
+    refusedIn: EVERYWHERE,
+    names: ['mcpAdapter.enabled', 'mcpAdapter.servers', '--set mcpAdapter.servers[0].name=', '--set mcpAdapter.servers[0].url='],
+  },
+  {
+    id: 'V23 twice',
+    when: 'two MCP servers have one name',
+    values: mcp({ servers: [server('http://a.agents.svc/mcp'), server('http://b.agents.svc/mcp')].flatMap(({ servers }) => servers) }),
+    refusedIn: EVERYWHERE,
+    names: ['mcpAdapter.servers', 'tools twice'],
+  },
+  ...['http://user:word@tools.agents.svc/mcp', 'http://tools.agents.svc/mcp?key=1', 'http://tools.agents.svc/mcp#a'].map((url) => ({
+    id: `V23 ${url.slice(7, 12)}${url.at(-1)}`,
+    when: `the URL of an MCP server is ${url}`,
+    values: mcp(server(url)),
+    refusedIn: EVERYWHERE,
+    names: ['mcpAdapter.servers', 'tools', 'provider of its resource'],
+  })),
+  {
+    id: 'V23 way',
+    when: 'no policy lets the MCP Adapter out to its servers',
+    values: merged(policies, { mcpAdapter: MCP_ADAPTER.mcpAdapter }),
+    refusedIn: STRICT,
+    names: ['mcpAdapter.servers', 'networkPolicy.extraEgress', 'components: [mcp-adapter]'],
+  },
+  {
+    id: 'V23 elsewhere',
+    when: 'the way out is another component’s',
+    values: merged(policies, {
+      mcpAdapter: MCP_ADAPTER.mcpAdapter,
+      networkPolicy: { extraEgress: [{ cidrs: ['10.0.0.0/8'], ports: [8000], components: ['gateway'] }] },
+    }),
+    refusedIn: STRICT,
+    names: ['networkPolicy.extraEgress', 'components: [mcp-adapter]'],
+  },
+  {
+    id: 'V23 public',
+    when: 'clients would send mandates to the MCP Adapter in the clear',
+    values: mcp({ publicUrl: 'http://mcp.acme.io' }),
+    refusedIn: STRICT,
+    names: ['mcpAdapter.publicUrl', 'https://'],
+  },
+  {
+    id: 'V13 MCP Adapter',
+    when: 'the MCP Adapter has an Ingress and nothing lets its traffic in',
+    values: merged(policies, mcp({ ingress: exposed })),
+    refusedIn: STRICT,
+    names: ['mcpAdapter.ingress.enabled', 'networkPolicy.ingressController'],
+  },
+  {
+    id: 'V14 MCP Adapter',
+    when: 'the Ingress of the MCP Adapter has no certificate',
+    values: merged(mcp({ ingress: { enabled: true, host: 'a.acme.io' } }), { networkPolicy: { ingressController: peer } }),
+    refusedIn: STRICT,
+    names: ['mcpAdapter.ingress.tlsSecretName', 'tlsAtController=true'],
+  },
+  {
+    id: 'V14 MCP Adapter paths',
+    when: 'the Ingress of the MCP Adapter would let everything through',
+    values: merged(mcp({ ingress: { ...exposed, paths: ['/'] } }), { networkPolicy: { ingressController: peer } }),
+    refusedIn: EVERYWHERE,
+    names: ['mcpAdapter.ingress.paths'],
+  },
+  {
+    id: 'V16 MCP Adapter',
+    when: 'the MCP Adapter has one replica',
+    values: mcp({ ...noScaling, replicas: 1 }),
+    refusedIn: STABLE,
+    names: ['mcpAdapter.replicas'],
+  },
+  {
+    id: 'V17 MCP Adapter',
+    when: 'a budget lets no pod of the MCP Adapter go',
+    values: mcp({ ...noScaling, replicas: 2, pdb: { enabled: true, minAvailable: 2 } }),
+    refusedIn: EVERYWHERE,
+    names: ['mcpAdapter.pdb.minAvailable', 'maxUnavailable=1'],
+  },
+  {
+    id: 'V20 MCP Adapter',
+    when: 'two scalers of the MCP Adapter would fight',
+    values: mcp({ hpa: { enabled: true }, keda: { enabled: true, serverAddress: 'http://prometheus:9090' } }),
+    refusedIn: EVERYWHERE,
+    names: ['mcpAdapter has', 'hpa.enabled', 'keda.enabled'],
+  },
+  {
+    id: 'V26',
+    when: 'a charge may be asked for longer than the longest',
+    values: { budgets: { chargeExpiration: '2h', chargeMax: '1h' } },
+    refusedIn: EVERYWHERE,
+    names: ['budgets.chargeMax', 'budgets.chargeExpiration'],
+  },
+  {
     id: 'V24',
     when: 'pools are larger than the database',
     values: { secrets: { database: { maxConnections: 20 } } },
@@ -317,7 +413,7 @@ describe.each(REFUSALS)('$id', ({ when, values, refusedIn, names }) => {
 
 test('[0-12] rc holds the line of stable: what it lets pass is this list and nothing else', () => {
   const relaxed = REFUSALS.filter(({ refusedIn }) => refusedIn.includes('stable') && !refusedIn.includes('rc')).map(({ id }) => id)
-  expect(relaxed).toEqual(['V02 evaluation', 'V04', 'V05', 'V08', 'V16', 'V16 scaled', 'V18', 'V21 logs', 'V22'])
+  expect(relaxed).toEqual(['V02 evaluation', 'V04', 'V05', 'V08', 'V16', 'V16 scaled', 'V18', 'V21 logs', 'V22', 'V16 MCP Adapter'])
 })
 
 test('[2-14] without one of the two hosts the managed example is refused, naming key and remedy', async () => {

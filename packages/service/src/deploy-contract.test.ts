@@ -19,10 +19,13 @@ describe('the deployment contract', () => {
     expect(holders('postgresPassword')).toEqual(['migrate', 'schema-check'])
   })
 
-  it('gives the Gateway no way to Postgres, and its login only where Postgres carries the streams', () => {
-    expect(COMPONENTS.gateway.stores).toEqual(['redis'])
-    expect(COMPONENTS.gateway.keys.find((one) => one.key === 'databaseUrl')?.when).toBe('postgres-streams')
-  })
+  it.each(['gateway', 'mcp-adapter'] as const)(
+    'gives %s no way to Postgres, and its login only where Postgres carries the streams',
+    (name) => {
+      expect(COMPONENTS[name].stores).toEqual(['redis'])
+      expect(COMPONENTS[name].keys.find((one) => one.key === 'databaseUrl')?.when).toBe('postgres-streams')
+    },
+  )
 
   it('lets nobody be called who does not listen, and knows each call from both ends', () => {
     for (const caller of COMPONENT_NAMES) {
@@ -40,11 +43,12 @@ describe('the deployment contract', () => {
       gateway: 8081,
       audit: 9090,
       coordinator: 4000,
+      'mcp-adapter': 8080,
     })
   })
 
   it('lets no internal or administrative path out', () => {
-    for (const path of [...PUBLIC_PATHS.api, ...PUBLIC_PATHS.sts])
+    for (const path of [...PUBLIC_PATHS.api, ...PUBLIC_PATHS.sts, ...PUBLIC_PATHS['mcp-adapter']])
       expect(path).not.toMatch(/^\/(?:internal|admin|metrics|)$|^\/internal|^\/admin/)
   })
 })

@@ -6,7 +6,7 @@
 /** How long a component lives: `service` until it is replaced, `task` until its work is done. */
 export type ComponentKind = 'service' | 'task'
 
-export type ServiceComponent = 'api' | 'sts' | 'gateway' | 'audit' | 'coordinator'
+export type ServiceComponent = 'api' | 'sts' | 'gateway' | 'audit' | 'coordinator' | 'mcp-adapter'
 export type TaskComponent = 'migrate' | 'schema-check' | 'canary'
 export type ComponentName = ServiceComponent | TaskComponent
 
@@ -171,6 +171,24 @@ const COMMON = [
   'CA_BUNDLE',
 ] as const
 
+/** What every enforcement point takes beside it. */
+const ENFORCEMENT = ['STS_URL', 'SPOOL_DIR', 'UPSTREAM_HOST_ALLOWLIST', 'BUDGET_REQUIRED'] as const
+
+/** Postgres only where it carries the streams. */
+const ENFORCEMENT_KEYS = [
+  required('databaseUrl', 'DATABASE_URL', 'postgres-streams'),
+  ...STREAMS,
+  required('gatewayStsHmacKey', 'GATEWAY_STS_HMAC_KEY'),
+] as const
+
+/** How charges to budgets are kept. */
+const CHARGES = [
+  'PROVISIONAL_CHARGE_EXPIRATION',
+  'PROVISIONAL_CHARGE_MAX',
+  'PROVISIONAL_CHARGE_SWEEP_INTERVAL',
+  'PROVISIONAL_CHARGE_SWEEP_BATCH',
+] as const
+
 export const COMPONENTS: Readonly<Record<ComponentName, Component>> = {
   api: {
     kind: 'service',
@@ -188,7 +206,7 @@ export const COMPONENTS: Readonly<Record<ComponentName, Component>> = {
     args: ['serve', 'sts'],
     port: 8080,
     spool: true,
-    settings: [...COMMON, 'DATABASE_POOL', 'ISSUER_URL', 'ISSUER_ALIASES', 'SPOOL_DIR'],
+    settings: [...COMMON, 'DATABASE_POOL', 'ISSUER_URL', 'ISSUER_ALIASES', 'SPOOL_DIR', ...CHARGES],
     keys: [
       DATABASE,
       ...STREAMS,
@@ -205,8 +223,8 @@ export const COMPONENTS: Readonly<Record<ComponentName, Component>> = {
     args: ['serve', 'gateway'],
     port: 8081,
     spool: true,
-    settings: [...COMMON, 'STS_URL', 'SPOOL_DIR', 'GATEWAY_BASE_DOMAIN', 'UPSTREAM_HOST_ALLOWLIST'],
-    keys: [required('databaseUrl', 'DATABASE_URL', 'postgres-streams'), ...STREAMS, required('gatewayStsHmacKey', 'GATEWAY_STS_HMAC_KEY')],
+    settings: [...COMMON, ...ENFORCEMENT, 'GATEWAY_BASE_DOMAIN'],
+    keys: ENFORCEMENT_KEYS,
     stores: ['redis'],
     calls: ['sts', 'canary'],
     calledFromOutside: ['ingressController', 'clients'],
@@ -232,6 +250,17 @@ export const COMPONENTS: Readonly<Record<ComponentName, Component>> = {
     stores: ['postgres', 'redis'],
     calls: [],
     calledFromOutside: ['clients'],
+  },
+  'mcp-adapter': {
+    kind: 'service',
+    args: ['serve', 'mcp-adapter'],
+    port: 8080,
+    spool: true,
+    settings: [...COMMON, ...ENFORCEMENT, 'MCP_SERVERS', 'MCP_SERVER_TIMEOUT', 'MCP_PUBLIC_URL', 'MCP_ALLOWED_ORIGINS'],
+    keys: ENFORCEMENT_KEYS,
+    stores: ['redis'],
+    calls: ['sts'],
+    calledFromOutside: ['ingressController', 'clients'],
   },
   migrate: {
     kind: 'task',
@@ -271,14 +300,18 @@ export const COMPONENT_NAMES = Object.keys(COMPONENTS) as readonly ComponentName
 
 export const SERVICE_NAMES = COMPONENT_NAMES.filter((name): name is ServiceComponent => COMPONENTS[name].kind === 'service')
 
+/** Services that are only there when they are asked for. */
+export const OPTIONAL_SERVICES: readonly ServiceComponent[] = ['mcp-adapter']
+
 /** Which components call this one on its port. */
 export function callersOf(name: ComponentName): readonly ComponentName[] {
   return COMPONENT_NAMES.filter((caller) => COMPONENTS[caller].calls.includes(name))
 }
 
 /** Path prefixes that may be reached from outside: what an Ingress lets through, and nothing else. */
-export const PUBLIC_PATHS: Readonly<Record<'api' | 'sts' | 'gateway', readonly string[]>> = {
+export const PUBLIC_PATHS: Readonly<Record<'api' | 'sts' | 'gateway' | 'mcp-adapter', readonly string[]>> = {
   api: ['/v1', '/health', '/ready'],
   sts: ['/oauth/2', '/zones', '/.well-known', '/health', '/ready'],
   gateway: ['/'],
+  'mcp-adapter': ['/mcp', '/.well-known', '/health', '/ready'],
 }

@@ -25,7 +25,7 @@ export { placeholder } from './configuration/placeholder.ts'
 export type { Rotating, Setting } from './configuration/setting.ts'
 export { demandStoreAddress, storeAddressProblems } from './configuration/store-address.ts'
 export { databaseSettings, streamsSettings } from './configuration/store-settings.ts'
-export { COMPONENTS, type ComponentName, METRICS_PORT, SERVICE_NAMES } from './deploy-contract.ts'
+export { COMPONENTS, type ComponentName, METRICS_PORT, OPTIONAL_SERVICES, SERVICE_NAMES } from './deploy-contract.ts'
 export {
   createEgressGuard,
   EgressError,

@@ -8,6 +8,7 @@ test('[1-16] what is dialled: every host that the environment names, and those g
     STS_URL: 'http://caracal-sts:8080',
     OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector.monitoring:4317',
     UPSTREAM_HOST_ALLOWLIST: 'api.example.net, .wildcard.example, idp.example.net',
+    MCP_SERVERS: 'tools=http://tools.agents:8000/mcp, files=https://files.example.net/mcp, local=stdio:node server.js',
     DATABASE_URL: 'postgres://elsewhere',
   }
   expect(egressEndpoints(env, ['s3.example.net', 'idp.example.net:443', 'kafka.example.net:9093'])).toEqual([
@@ -15,6 +16,8 @@ test('[1-16] what is dialled: every host that the environment names, and those g
     { host: 'collector.monitoring', port: 4317 },
     { host: 'api.example.net', port: 443 },
     { host: 'idp.example.net', port: 443 },
+    { host: 'tools.agents', port: 8000 },
+    { host: 'files.example.net', port: 443 },
     { host: 's3.example.net', port: 443 },
     { host: 'kafka.example.net', port: 9093 },
   ])

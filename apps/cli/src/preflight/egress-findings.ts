@@ -11,10 +11,11 @@ const CALLED = ['STS_URL', 'COORDINATOR_URL', 'OTEL_EXPORTER_OTLP_ENDPOINT', 'AU
 /** What is called from here by the environment, and what is named beside: `host`, `host:port` or a URL; without a port it is 443. */
 export function egressEndpoints(env: NodeJS.ProcessEnv, named: readonly string[]): readonly Endpoint[] {
   const urls = CALLED.flatMap((name) => env[name] || [])
-  const allowed = (env.UPSTREAM_HOST_ALLOWLIST ?? '').split(',').map((one) => one.trim())
-  const found = [...urls, ...allowed.filter((one) => one !== '' && !one.startsWith('.')), ...named].flatMap(
-    (text) => endpointOf(text) ?? [],
-  )
+  const listed = (name: string) => (env[name] ?? '').split(',').map((one) => one.trim())
+  const allowed = listed('UPSTREAM_HOST_ALLOWLIST').filter((one) => one !== '' && !one.startsWith('.'))
+  // `name=url`; a program that is spoken to over its pipes is called nowhere.
+  const servers = listed('MCP_SERVERS').map((one) => one.slice(one.indexOf('=') + 1))
+  const found = [...urls, ...allowed, ...servers.filter((one) => /^https?:/i.test(one)), ...named].flatMap((text) => endpointOf(text) ?? [])
   return [...new Map(found.map((one) => [`${one.host}:${one.port}`, one])).values()]
 }
 

@@ -48,10 +48,13 @@ export async function checkCluster(place: Place, phase: Phase): Promise<readonly
   const looks = await lookAtPods(place, pods)
   const stops = [migration.stop, unreadyStop(pods), ...serviceStops(looks)]
   const rolled = rolledGate(
-    workloads.filter(({ role }) => ROLES.some((known) => known === role)),
+    workloads.filter(({ role }) => ROLES.includes(role)),
     phase === 'during',
   )
-  const gates = serviceGates(looks)
+  const gates = serviceGates(
+    looks,
+    workloads.map(({ role }) => role),
+  )
   if (phase === 'during') {
     const ready = gates.filter(({ id }) => id === 'G6').map((one) => (one.state === 'stop' ? { ...one, state: 'wait' as const } : one))
     return [migration.gate, schemaGate(looks.second), rolled, releaseGate(revisions), ...ready, ...stops]

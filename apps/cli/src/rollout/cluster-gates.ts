@@ -76,10 +76,11 @@ export function releaseGate([newest]: readonly HelmRevision[]): Row {
   return row('G6', 'Helm release', state, `revision ${revision} ${status}`)
 }
 
-/** STS or Gateway cannot prove readiness. */
+/** STS, Gateway or MCP Adapter cannot prove readiness. */
 export function unreadyStop(pods: readonly Pod[]): Row {
   const stuck = pods.filter(
-    ({ role, ready, ageSeconds, deleted }) => ['sts', 'gateway'].includes(role) && !ready && !deleted && ageSeconds > MOST_UNREADY_SECONDS,
+    ({ role, ready, ageSeconds, deleted }) =>
+      ['sts', 'gateway', 'mcp-adapter'].includes(role) && !ready && !deleted && ageSeconds > MOST_UNREADY_SECONDS,
   )
   const words = stuck.map(({ name, ageSeconds }) => `${name}: not ready after ${Math.round(ageSeconds)} s`)
   return row('S2', 'STS or Gateway cannot prove readiness', stuck.length > 0 ? 'stop' : 'go', words.join('; ') || 'no')

@@ -1,4 +1,4 @@
-import { COMPONENTS, type ComponentName, METRICS_PORT, SERVICE_NAMES } from '@caracal/service'
+import { COMPONENTS, type ComponentName, METRICS_PORT, OPTIONAL_SERVICES, SERVICE_NAMES } from '@caracal/service'
 import { at, type KubeObject, listAt, nameOf, numberAt, textAt } from './kubectl.ts'
 import { roleOf } from './workloads.ts'
 
@@ -9,7 +9,9 @@ const BESIDE = /^(?:POD_NAME|POD_NAMESPACE|TMPDIR|NODE_OPTIONS|OTEL_[A-Z_]+)$/
 export function renderDifferences(objects: readonly KubeObject[]): string[] {
   const workloads = objects.filter((one) => ['Deployment', 'StatefulSet'].includes(textAt(one, 'kind')))
   const ours = workloads.filter((one) => SERVICE_NAMES.some((name) => name === roleOf(one)))
-  const missing = SERVICE_NAMES.filter((name) => !ours.some((one) => roleOf(one) === name)).map((name) => `there is no workload of ${name}`)
+  const missing = SERVICE_NAMES.filter((name) => !OPTIONAL_SERVICES.includes(name) && !ours.some((one) => roleOf(one) === name)).map(
+    (name) => `there is no workload of ${name}`,
+  )
   return [...missing, ...ours.flatMap((one) => workloadDifferences(one)), ...serviceDifferences(objects)]
 }
 

@@ -6,7 +6,7 @@ import { ROLES } from './service-gates.ts'
 export function replicasByUrl(given: readonly string[]): readonly ReplicaAddress[] {
   return given.map((text) => {
     const [, role = '', url = ''] = /^([a-z-]+)=(https?:\/\/\S+)$/.exec(text) ?? []
-    if (!ROLES.some((known) => known === role) || !URL.canParse(url))
+    if (!ROLES.includes(role) || !URL.canParse(url))
       throw new CliError(`--service takes <role>=<url>, not ${text}.`, `Roles: ${ROLES.join(', ')}; the URL is that of METRICS_PORT.`, {
         exitCode: 2,
       })

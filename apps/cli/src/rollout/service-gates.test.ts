@@ -110,6 +110,26 @@ test('[3-05] a role without any replica stops', () => {
   expect(rows[0]).toMatchObject({ state: 'stop', evidence: 'no replica of audit' })
 })
 
+test('[3-05] an MCP Adapter is waited for only where it is installed; one that is there is judged like the Gateway', () => {
+  const installed = ['api', 'mcp-adapter']
+  expect(serviceGates({ first: look(0), second: look(1) })[0]).toMatchObject({ state: 'go' })
+  expect(serviceGates({ first: look(0), second: look(1) }, installed)[0]).toMatchObject({
+    state: 'stop',
+    evidence: 'no replica of mcp-adapter',
+  })
+  const withAdapter = (one: Look, figures: string): Look => ({
+    ...one,
+    replicas: [
+      ...one.replicas,
+      { role: 'mcp-adapter', name: 'mcp-adapter-0', ready: { status: 200, reasons: [] }, metrics: readSamples(figures) },
+    ],
+  })
+  const good = 'caracal_revocation_view_fresh 1\ncaracal_spool_oldest_seconds 0\n'
+  expect(stopped(serviceGates({ first: withAdapter(look(0), good), second: withAdapter(look(1), good) }, installed))).toEqual([])
+  const bad = 'caracal_revocation_view_fresh 0\ncaracal_spool_oldest_seconds 61\n'
+  expect(stopped(serviceGates({ first: withAdapter(look(0), good), second: withAdapter(look(1), bad) }, installed))).toEqual(['G10', 'G11'])
+})
+
 test('figures that are not to be had are no reason to go on, and none to stop', () => {
   const blind = (one: Look): Look => ({ ...one, replicas: one.replicas.map((replica) => ({ ...replica, metrics: null })) })
   const rows = allRows(blind(look(0)), blind(look(1)))

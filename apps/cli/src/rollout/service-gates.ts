@@ -1,9 +1,13 @@
+import { OPTIONAL_SERVICES, SERVICE_NAMES } from '@caracal/service'
 import type { Look, Replica } from './replica.ts'
 import { type Row, type RowState, row } from './row.ts'
 import { highest, total } from './samples.ts'
 
-/** Every role that a rollout needs. */
-export const ROLES = ['api', 'sts', 'gateway', 'audit', 'coordinator'] as const
+/** Every role that a release may have. */
+export const ROLES: readonly string[] = SERVICE_NAMES
+
+/** Those that each release needs; the others are needed when it has a workload of them. */
+const NEEDED: readonly string[] = SERVICE_NAMES.filter((name) => !OPTIONAL_SERVICES.includes(name))
 
 const EVIDENCE_STREAM = { stream: 'caracal.audit.events' }
 
@@ -13,10 +17,10 @@ export type Looks = { readonly first: Look; readonly second: Look }
 /** One number that each replica has, or which replicas lack it. */
 type Reading = { readonly name: string; readonly value: number | undefined }
 
-/** Gates that services answer for themselves: readiness, streams, outbox, ingestion, revocations, replay. */
-export function serviceGates({ first, second }: Looks): Row[] {
+/** Gates that services answer for themselves: readiness, streams, outbox, ingestion, revocations, replay. `installed`: what has a workload. */
+export function serviceGates({ first, second }: Looks, installed: readonly string[] = []): Row[] {
   return [
-    readiness(first, second),
+    readiness(first, second, [...NEEDED, ...installed.filter((role) => ROLES.includes(role) && !NEEDED.includes(role))]),
     atMost(
       'G7',
       'Redis streams',
@@ -46,7 +50,15 @@ export function serviceGates({ first, second }: Looks): Row[] {
       growth('', '', { first, second }, ['audit'], 'caracal_audit_quarantine_records', 'records more in quarantine (the dead letters)'),
       atMost('', '', second, ['audit'], (metrics) => highest(metrics, 'caracal_stream_lag', EVIDENCE_STREAM), 1_000, 'messages behind'),
     ),
-    atLeast('G10', 'Revocation propagation', second, ['sts', 'gateway', 'coordinator'], 'caracal_revocation_view_fresh', 1, 'view fresh'),
+    atLeast(
+      'G10',
+      'Revocation propagation',
+      second,
+      ['sts', 'gateway', 'mcp-adapter', 'coordinator'],
+      'caracal_revocation_view_fresh',
+      1,
+      'view fresh',
+    ),
     both(
       'G11',
       'Replay backlog',
@@ -54,7 +66,7 @@ export function serviceGates({ first, second }: Looks): Row[] {
         '',
         '',
         second,
-        ['sts', 'gateway'],
+        ['sts', 'gateway', 'mcp-adapter'],
         (metrics) => highest(metrics, 'caracal_spool_oldest_seconds'),
         60,
         's oldest event of a spool',
@@ -118,8 +130,8 @@ function pressure({ metrics }: Replica): { readonly what: string; readonly share
   ].filter((one) => one.share > 0.9)
 }
 
-function readiness(first: Look, second: Look): Row {
-  const missing = ROLES.filter((role) => !second.replicas.some((replica) => replica.role === role))
+function readiness(first: Look, second: Look, needed: readonly string[]): Row {
+  const missing = needed.filter((role) => !second.replicas.some((replica) => replica.role === role))
   const unready = [first, second].flatMap(({ replicas }) =>
     replicas.filter(({ ready }) => ready.status !== 200).map(({ name, ready }) => `${name}: ${ready.reasons.join(', ') || ready.status}`),
   )

@@ -1,13 +1,13 @@
 {{/* (root, component) → path prefixes that are let through. */}}
 {{- define "caracal.publicPaths" -}}
 {{- $contract := include "caracal.contract" .root | fromYaml -}}
-{{- default (index $contract.publicPaths .component) (index .root.Values.ingress .component).paths | toYaml -}}
+{{- default (index $contract.publicPaths .component) (include "caracal.exposure" (dict "root" .root "component" .component "kind" "ingress") | fromYaml).paths | toYaml -}}
 {{- end -}}
 
 {{- define "caracal.ingress" -}}
 {{- $root := .root -}}
-{{- $own := index $root.Values.ingress .component -}}
-{{- if and $own.enabled (index $root.Values.services .component).enabled }}
+{{- $own := include "caracal.exposure" (dict "root" $root "component" .component "kind" "ingress") | fromYaml -}}
+{{- if and $own.enabled (include "caracal.isEnabled" .) }}
 {{- $hosts := list $own.host -}}
 {{- if and (eq .component "gateway") $root.Values.services.gateway.baseDomain }}
 {{- $hosts = append $hosts (printf "*.%s" $root.Values.services.gateway.baseDomain) }}
@@ -55,8 +55,8 @@ spec:
 
 {{- define "caracal.httpRoute" -}}
 {{- $root := .root -}}
-{{- $own := index $root.Values.httpRoute .component -}}
-{{- if and $own.enabled (index $root.Values.services .component).enabled }}
+{{- $own := include "caracal.exposure" (dict "root" $root "component" .component "kind" "httpRoute") | fromYaml -}}
+{{- if and $own.enabled (include "caracal.isEnabled" .) }}
 {{- $contract := include "caracal.contract" $root | fromYaml }}
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute

@@ -1,7 +1,7 @@
 {{- define "caracal.serviceMonitor" -}}
 {{- $root := .root -}}
 {{- $monitor := $root.Values.serviceMonitor -}}
-{{- if and $monitor.enabled (index $root.Values.services .component).enabled }}
+{{- if and $monitor.enabled (include "caracal.isEnabled" .) }}
 apiVersion: monitoring.coreos.com/v1
 kind: ServiceMonitor
 metadata:

@@ -23,6 +23,52 @@
 {{- printf "%s-%s" (include "caracal.fullname" .root) .component -}}
 {{- end -}}
 
+{{/* component → where its values are: services.<name>, or a tree of its own for what is off unless asked for. */}}
+{{- define "caracal.valuesPath" -}}
+{{- if eq . "mcp-adapter" }}mcpAdapter{{ else }}services.{{ . }}{{ end -}}
+{{- end -}}
+
+{{/* (root, component) → the values of a service; of a task nothing. */}}
+{{- define "caracal.service" -}}
+{{- if eq .component "mcp-adapter" -}}
+{{- toYaml .root.Values.mcpAdapter -}}
+{{- else -}}
+{{- index .root.Values.services .component | default dict | toYaml -}}
+{{- end -}}
+{{- end -}}
+
+{{/* (root, component) → "true" when the release has it. */}}
+{{- define "caracal.isEnabled" -}}
+{{- if eq .component "canary" -}}
+{{- if .root.Values.canary.enabled }}true{{ end -}}
+{{- else if (include "caracal.service" . | fromYaml).enabled -}}true
+{{- end -}}
+{{- end -}}
+
+{{/* root → names of the services that the release has, in order. */}}
+{{- define "caracal.enabledServices" -}}
+{{- $contract := include "caracal.contract" . | fromYaml -}}
+{{- $names := list -}}
+{{- range $name := $contract.services -}}
+{{- if include "caracal.isEnabled" (dict "root" $ "component" $name) }}{{ $names = append $names $name }}{{ end -}}
+{{- end -}}
+{{- toYaml $names -}}
+{{- end -}}
+
+{{/* (root, component, kind) → the values of its `ingress` or `httpRoute`; of a service that has none nothing. */}}
+{{- define "caracal.exposure" -}}
+{{- if eq .component "mcp-adapter" -}}
+{{- index .root.Values.mcpAdapter .kind | toYaml -}}
+{{- else -}}
+{{- index .root.Values .kind .component | default dict | toYaml -}}
+{{- end -}}
+{{- end -}}
+
+{{/* (component, kind) → where these values are. */}}
+{{- define "caracal.exposurePath" -}}
+{{- if eq .component "mcp-adapter" }}mcpAdapter.{{ .kind }}{{ else }}{{ .kind }}.{{ .component }}{{ end -}}
+{{- end -}}
+
 {{/* (root, component) → what selects its pods; these never change. */}}
 {{- define "caracal.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "caracal.name" .root }}
@@ -71,11 +117,17 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* Host by which the STS can be reached from outside, or nothing. */}}
-{{- define "caracal.stsHost" -}}
-{{- if .Values.ingress.sts.enabled }}{{ .Values.ingress.sts.host }}
-{{- else if .Values.httpRoute.sts.enabled }}{{ .Values.httpRoute.sts.hostname }}
+{{/* (root, component) → host by which it can be reached from outside, or nothing. */}}
+{{- define "caracal.outsideHost" -}}
+{{- $ingress := include "caracal.exposure" (dict "root" .root "component" .component "kind" "ingress") | fromYaml -}}
+{{- $route := include "caracal.exposure" (dict "root" .root "component" .component "kind" "httpRoute") | fromYaml -}}
+{{- if $ingress.enabled }}{{ $ingress.host }}
+{{- else if $route.enabled }}{{ $route.hostname }}
 {{- end -}}
+{{- end -}}
+
+{{- define "caracal.stsHost" -}}
+{{- include "caracal.outsideHost" (dict "root" . "component" "sts") -}}
 {{- end -}}
 
 {{- define "caracal.issuerUrl" -}}
@@ -106,7 +158,7 @@ http://{{ include "caracal.componentName" . }}.{{ .root.Release.Namespace }}.svc
 
 {{/* (root, component) → replicas at least and at most, as a fraction min/max that callers split. */}}
 {{- define "caracal.replicaRange" -}}
-{{- $service := index .root.Values.services .component -}}
+{{- $service := include "caracal.service" . | fromYaml -}}
 {{- if or $service.hpa.enabled $service.keda.enabled -}}
 {{- printf "%d/%d" (int $service.hpa.minReplicas) (int $service.hpa.maxReplicas) -}}
 {{- else -}}

@@ -143,15 +143,18 @@
 {{- $component := .component -}}
 {{- $values := $root.Values -}}
 {{- $policy := $values.networkPolicy -}}
-{{- if and $policy.enabled (index $values.services $component).enabled }}
+{{- $own := include "caracal.service" . | fromYaml -}}
+{{- if and $policy.enabled $own.enabled }}
 {{- $contract := include "caracal.contract" $root | fromYaml -}}
 {{- $spec := index $contract.components $component -}}
 {{- $canary := and $values.canary.enabled true -}}
-{{- $exposed := dict "api" true "gateway" true "sts" (or $values.ingress.sts.enabled $values.httpRoute.sts.enabled $values.services.sts.loadBalancer.enabled) -}}
+{{- $balancer := $own.loadBalancer | default dict -}}
+{{- $route := include "caracal.exposure" (dict "root" $root "component" $component "kind" "httpRoute") | fromYaml -}}
+{{- $ingress := include "caracal.exposure" (dict "root" $root "component" $component "kind" "ingress") | fromYaml -}}
+{{- $exposed := or (has $component (list "api" "gateway")) $ingress.enabled $route.enabled $balancer.enabled -}}
 {{- $outside := list -}}
 {{- if has "clients" $spec.calledFromOutside }}{{ $outside = concat $outside $policy.clients }}{{ end -}}
-{{- if and (has "ingressController" $spec.calledFromOutside) (index $exposed $component) }}{{ $outside = concat $outside $policy.ingressController }}{{ end -}}
-{{- $balancer := (index $values.services $component).loadBalancer | default dict -}}
+{{- if and (has "ingressController" $spec.calledFromOutside) $exposed }}{{ $outside = concat $outside $policy.ingressController }}{{ end -}}
 {{- if $balancer.enabled }}{{ $outside = concat $outside $balancer.sourceRanges }}{{ end -}}
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -168,8 +171,7 @@ spec:
   policyTypes: [Ingress, Egress]
   ingress:
     {{- range $caller := $spec.calledBy }}
-    {{- $present := ternary $canary ((index $values.services $caller) | default dict).enabled (eq $caller "canary") }}
-    {{- if $present }}
+    {{- if include "caracal.isEnabled" (dict "root" $root "component" $caller) }}
     - from:
         {{- include "caracal.podPeer" (dict "root" $root "component" $caller) | nindent 8 }}
       ports:
@@ -205,8 +207,7 @@ spec:
   egress:
     {{- include "caracal.commonEgress" . | trim | nindent 4 }}
     {{- range $callee := $spec.calls }}
-    {{- $present := ternary $canary ((index $values.services $callee.component) | default dict).enabled (eq $callee.component "canary") }}
-    {{- if $present }}
+    {{- if include "caracal.isEnabled" (dict "root" $root "component" $callee.component) }}
     - to:
         {{- include "caracal.podPeer" (dict "root" $root "component" $callee.component) | nindent 8 }}
       ports:
@@ -215,7 +216,9 @@ spec:
     {{- end }}
     {{- end }}
     {{- $stores := $spec.stores }}
-    {{- if and (eq $component "gateway") (eq $values.streams.driver "postgres") }}{{ $stores = append $stores "postgres" }}{{ end }}
+    {{- range $spec.keys }}
+    {{- if and (eq .when "postgres-streams") (eq $values.streams.driver "postgres") }}{{ $stores = append $stores "postgres" }}{{ end }}
+    {{- end }}
     {{- include "caracal.storeEgress" (dict "root" $root "stores" $stores) | trim | nindent 4 }}
     {{- if $values.global.otelExporterOtlpEndpoint }}
     {{- $namespace := include "caracal.clusterNamespaceOf" $values.global.otelExporterOtlpEndpoint }}

@@ -40,13 +40,13 @@ securityContext:
 
 {{/* (root, component) → labels of its pods. */}}
 {{- define "caracal.podLabels" -}}
-{{- $own := index .root.Values.services .component | default dict -}}
+{{- $own := include "caracal.service" . | fromYaml -}}
 {{- $labels := include "caracal.labels" . | fromYaml -}}
 {{- toYaml (merge (include "caracal.selectorLabels" . | fromYaml) ($own.podLabels | default dict) .root.Values.global.podLabels (omit $labels "helm.sh/chart" "app.kubernetes.io/managed-by")) -}}
 {{- end -}}
 
 {{- define "caracal.affinity" -}}
-{{- $own := index .root.Values.services .component -}}
+{{- $own := include "caracal.service" . | fromYaml -}}
 {{- $selector := include "caracal.selectorLabels" . | fromYaml -}}
 {{- if $own.affinity }}
 affinity:
@@ -141,7 +141,7 @@ securityContext:
 {{- define "caracal.podTemplate" -}}
 {{- $root := .root -}}
 {{- $component := .component -}}
-{{- $own := index $root.Values.services $component -}}
+{{- $own := include "caracal.service" . | fromYaml -}}
 {{- $contract := include "caracal.contract" $root | fromYaml -}}
 {{- $spec := index $contract.components $component -}}
 {{- $stateful := include "caracal.isStateful" (dict "root" $root "component" $component "spool" $spec.spool) -}}

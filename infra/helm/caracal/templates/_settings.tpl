@@ -2,7 +2,9 @@
 {{- define "caracal.settings" -}}
 {{- $root := .root -}}
 {{- $contract := include "caracal.contract" $root | fromYaml -}}
-{{- $service := index $root.Values.services .component | default dict -}}
+{{- $service := include "caracal.service" . | fromYaml -}}
+{{- $budgets := $root.Values.budgets -}}
+{{- $mcp := $root.Values.mcpAdapter -}}
 {{- $own := index $contract.components .component -}}
 CARACAL_MODE: {{ $root.Values.global.mode | quote }}
 HOST: "0.0.0.0"
@@ -17,11 +19,22 @@ ISSUER_URL: {{ include "caracal.issuerUrl" $root | quote }}
 ISSUER_ALIASES: {{ join "," $root.Values.global.issuerAliases | quote }}
 SPOOL_DIR: "/var/lib/caracal/spool"
 GATEWAY_BASE_DOMAIN: {{ $root.Values.services.gateway.baseDomain | quote }}
-{{- $allowed := $root.Values.services.gateway.upstreamAllowlist }}
-{{- if and $allowed $root.Values.canary.enabled }}
+{{- $allowed := $service.upstreamAllowlist | default list }}
+{{- if and $allowed (eq .component "gateway") $root.Values.canary.enabled }}
 {{- $allowed = append $allowed (urlParse (include "caracal.internalUrl" (dict "root" $root "component" "canary" "port" 0))).hostname }}
 {{- end }}
 UPSTREAM_HOST_ALLOWLIST: {{ join "," $allowed | quote }}
+BUDGET_REQUIRED: {{ $budgets.required | quote }}
+PROVISIONAL_CHARGE_EXPIRATION: {{ $budgets.chargeExpiration | quote }}
+PROVISIONAL_CHARGE_MAX: {{ $budgets.chargeMax | quote }}
+PROVISIONAL_CHARGE_SWEEP_INTERVAL: {{ $budgets.sweepInterval | quote }}
+PROVISIONAL_CHARGE_SWEEP_BATCH: {{ int $budgets.sweepBatch | quote }}
+{{- $servers := list }}
+{{- range $mcp.servers }}{{ $servers = append $servers (printf "%s=%s" .name .url) }}{{ end }}
+MCP_SERVERS: {{ join "," $servers | quote }}
+MCP_SERVER_TIMEOUT: {{ $mcp.serverTimeout | quote }}
+MCP_PUBLIC_URL: {{ include "caracal.mcpPublicUrl" $root | quote }}
+MCP_ALLOWED_ORIGINS: {{ join "," $mcp.allowedOrigins | quote }}
 AUDIT_ANCHORS: {{ join "," $root.Values.audit.anchors | quote }}
 {{- range $callee := list "api" "sts" "gateway" "audit" "coordinator" }}
 {{- $url := include "caracal.internalUrl" (dict "root" $root "component" $callee "port" (index $contract.components $callee).port) }}
@@ -30,6 +43,14 @@ STS_URL: {{ $url | quote }}
 {{- end }}
 CARACAL_{{ upper $callee }}_URL: {{ $url | quote }}
 {{- end }}
+{{- end -}}
+
+{{/* Where clients reach the MCP Adapter, or nothing: then what they put in Host. */}}
+{{- define "caracal.mcpPublicUrl" -}}
+{{- $host := include "caracal.outsideHost" (dict "root" . "component" "mcp-adapter") -}}
+{{- if .Values.mcpAdapter.publicUrl }}{{ trimSuffix "/" .Values.mcpAdapter.publicUrl }}
+{{- else if $host }}https://{{ $host }}
+{{- end -}}
 {{- end -}}
 
 {{/* (root, condition) → "true" when a key with this condition is mounted. */}}
@@ -54,8 +75,8 @@ CARACAL_{{ upper $callee }}_URL: {{ $url | quote }}
 {{- dict "secretName" (default $runtime $ref.secretName) "key" $ref.key | toYaml -}}
 {{- else if eq .key "postgresPassword" -}}
 {{- dict "secretName" $runtime "key" $secrets.database.passwordKey | toYaml -}}
-{{- else if and (eq .key "databaseUrl") $secrets.database.perService (hasKey .root.Values.services .component) -}}
-{{- dict "secretName" $runtime "key" (printf "%sDatabaseUrl" .component) | toYaml -}}
+{{- else if and (eq .key "databaseUrl") $secrets.database.perService (include "caracal.service" . | fromYaml) -}}
+{{- dict "secretName" $runtime "key" (printf "%sDatabaseUrl" (include "caracal.valuesPath" .component | trimPrefix "services.")) | toYaml -}}
 {{- else -}}
 {{- dict "secretName" $runtime "key" .key | toYaml -}}
 {{- end -}}

@@ -9,7 +9,7 @@ one render are told together. The ids are those of the table in README.md.
 {{- fail "\n\nglobal.mode is empty: no profile is chosen, and the chart does not install on its bare values. Choose one with --values:\n  infra/helm/caracal/values.production.yaml   (stable)\n  infra/helm/caracal/values.rc.yaml           (rc)\n  infra/helm/caracal/values.dev.yaml          (dev)\n" -}}
 {{- end -}}
 {{- $faults := list -}}
-{{- range $part := list "Secrets" "Stores" "Network" "Exposure" "Replicas" "Rest" "Regulated" -}}
+{{- range $part := list "Secrets" "Stores" "Network" "Exposure" "Replicas" "McpAdapter" "Rest" "Regulated" -}}
 {{- range $line := splitList "\n" (include (printf "caracal.faults%s" $part) $) -}}
 {{- if trim $line -}}{{- $faults = append $faults (trim $line) -}}{{- end -}}
 {{- end -}}
@@ -141,39 +141,42 @@ global.otelExporterOtlpProtocol is {{ $protocol }} and the endpoint's port is {{
 {{- $strict := ne $values.global.mode "dev" -}}
 {{- $policy := $values.networkPolicy -}}
 {{- $peers := or $policy.ingressController $policy.clients -}}
-{{- range $name := list "api" "gateway" "sts" -}}
-{{- $ingress := index $values.ingress $name -}}
-{{- $route := index $values.httpRoute $name -}}
-{{- $balancer := (index $values.services $name).loadBalancer -}}
+{{- range $name := list "api" "gateway" "sts" "mcp-adapter" -}}
+{{- $ingress := include "caracal.exposure" (dict "root" $ "component" $name "kind" "ingress") | fromYaml -}}
+{{- $route := include "caracal.exposure" (dict "root" $ "component" $name "kind" "httpRoute") | fromYaml -}}
+{{- $balancer := (include "caracal.service" (dict "root" $ "component" $name) | fromYaml).loadBalancer -}}
+{{- $ingressKey := include "caracal.exposurePath" (dict "component" $name "kind" "ingress") -}}
+{{- $routeKey := include "caracal.exposurePath" (dict "component" $name "kind" "httpRoute") -}}
+{{- $balancerKey := printf "%s.loadBalancer" (include "caracal.valuesPath" $name) -}}
 {{- $extra := false -}}
 {{- range $policy.extraIngress }}{{ if or (not .components) (has $name .components) }}{{ $extra = true }}{{ end }}{{ end -}}
 {{- /* V13 */ -}}
 {{- if and $strict $policy.enabled -}}
-{{- range $key, $on := dict "ingress" $ingress.enabled "httpRoute" $route.enabled -}}
+{{- range $key, $on := dict $ingressKey $ingress.enabled $routeKey $route.enabled -}}
 {{- if and $on (not $peers) (not $extra) }}
-{{ $key }}.{{ $name }}.enabled is true and no policy lets its traffic in: name the controller's pods or addresses in networkPolicy.ingressController
+{{ $key }}.enabled is true and no policy lets its traffic in: name the controller's pods or addresses in networkPolicy.ingressController
 {{- end -}}
 {{- end -}}
 {{- if and $balancer.enabled (not $peers) (not $extra) (not $balancer.sourceRanges) }}
-services.{{ $name }}.loadBalancer.enabled is true and no policy lets its traffic in: set services.{{ $name }}.loadBalancer.sourceRanges, or networkPolicy.clients
+{{ $balancerKey }}.enabled is true and no policy lets its traffic in: set {{ $balancerKey }}.sourceRanges, or networkPolicy.clients
 {{- end -}}
 {{- end -}}
 {{- /* V14 */ -}}
 {{- if and $ingress.enabled (not $ingress.host) }}
-ingress.{{ $name }}.enabled is true and ingress.{{ $name }}.host is empty: set the host name
+{{ $ingressKey }}.enabled is true and {{ $ingressKey }}.host is empty: set the host name
 {{- end -}}
 {{- if and $route.enabled (not $route.hostname) }}
-httpRoute.{{ $name }}.enabled is true and httpRoute.{{ $name }}.hostname is empty: set the host name
+{{ $routeKey }}.enabled is true and {{ $routeKey }}.hostname is empty: set the host name
 {{- end -}}
 {{- if and $route.enabled (not $route.parentRefs) }}
-httpRoute.{{ $name }}.enabled is true and httpRoute.{{ $name }}.parentRefs is empty: name the Gateway it belongs to
+{{ $routeKey }}.enabled is true and {{ $routeKey }}.parentRefs is empty: name the Gateway it belongs to
 {{- end -}}
 {{- if and $strict $ingress.enabled (not $ingress.tlsSecretName) (not $ingress.tlsAtController) }}
-ingress.{{ $name }} has no certificate: set ingress.{{ $name }}.tlsSecretName, or tlsAtController=true when the load balancer holds it
+{{ $ingressKey }} has no certificate: set {{ $ingressKey }}.tlsSecretName, or tlsAtController=true when the load balancer holds it
 {{- end -}}
 {{- range $ingress.paths -}}
 {{- if or (hasPrefix "/internal" .) (hasPrefix "/admin" .) (and (eq . "/") (ne $name "gateway")) }}
-ingress.{{ $name }}.paths lets {{ . }} in: internal routes are for the cluster only; leave the list empty for the public ones
+{{ $ingressKey }}.paths lets {{ . }} in: internal routes are for the cluster only; leave the list empty for the public ones
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -198,36 +201,36 @@ the STS is exposed as {{ $stsHost }}, but global.issuerUrl is {{ $issuer }}, so 
 
 {{- define "caracal.faultsReplicas" -}}
 {{- $root := . -}}
-{{- range $name := list "api" "sts" "gateway" "audit" "coordinator" -}}
-{{- $service := index $root.Values.services $name -}}
-{{- if $service.enabled -}}
+{{- range $name := include "caracal.enabledServices" $root | fromYamlArray -}}
+{{- $service := include "caracal.service" (dict "root" $root "component" $name) | fromYaml -}}
+{{- $key := include "caracal.valuesPath" $name -}}
 {{- $range := splitList "/" (include "caracal.replicaRange" (dict "root" $root "component" $name)) -}}
 {{- $least := int (index $range 0) -}}
 {{- $scaled := or $service.hpa.enabled $service.keda.enabled -}}
 {{- /* V16 */ -}}
 {{- if and (eq $root.Values.global.mode "stable") (lt $least 2) }}
-services.{{ $name }} has {{ $least }} replica: stable needs two or more; set services.{{ $name }}.{{ ternary "hpa.minReplicas" "replicas" $scaled }}
+{{ $key }} has {{ $least }} replica: stable needs two or more; set {{ $key }}.{{ ternary "hpa.minReplicas" "replicas" $scaled }}
 {{- end -}}
 {{- /* V17 */ -}}
 {{- if and $service.pdb.enabled (ne (toString $service.pdb.minAvailable) "") -}}
 {{- $text := toString $service.pdb.minAvailable -}}
 {{- $blocked := ternary (eq $text "100%") (ge (int $service.pdb.minAvailable) $least) (hasSuffix "%" $text) -}}
 {{- if $blocked }}
-services.{{ $name }}.pdb.minAvailable is {{ $text }} of {{ $least }}, so no node could ever be drained: leave it empty and keep maxUnavailable=1
+{{ $key }}.pdb.minAvailable is {{ $text }} of {{ $least }}, so no node could ever be drained: leave it empty and keep maxUnavailable=1
 {{- end -}}
 {{- end -}}
 {{- /* V20 */ -}}
 {{- if and $service.hpa.enabled $service.keda.enabled }}
-services.{{ $name }} has hpa.enabled and keda.enabled: two scalers would fight; keep one
+{{ $key }} has hpa.enabled and keda.enabled: two scalers would fight; keep one
 {{- end -}}
 {{- if and $scaled (lt (int $service.hpa.maxReplicas) (int $service.hpa.minReplicas)) }}
-services.{{ $name }}.hpa.maxReplicas is {{ $service.hpa.maxReplicas }}, less than minReplicas {{ $service.hpa.minReplicas }}
+{{ $key }}.hpa.maxReplicas is {{ $service.hpa.maxReplicas }}, less than minReplicas {{ $service.hpa.minReplicas }}
 {{- end -}}
 {{- if and $service.keda.enabled (or (not $service.keda.serverAddress) (not $service.keda.query) (not $service.keda.threshold)) }}
-services.{{ $name }}.keda.enabled is true: it needs serverAddress, query and threshold
+{{ $key }}.keda.enabled is true: it needs serverAddress, query and threshold
 {{- end -}}
 {{- /* V19 */ -}}
-{{- if and (has $name (list "sts" "gateway")) $root.Values.replayPersistence.enabled -}}
+{{- if and (has $name (list "sts" "gateway" "mcp-adapter")) $root.Values.replayPersistence.enabled -}}
 {{- $full := include "caracal.componentName" (dict "root" $root "component" $name) -}}
 {{- $live := lookup "apps/v1" "StatefulSet" $root.Release.Namespace $full -}}
 {{- range $claim := dig "spec" "volumeClaimTemplates" list ($live | default dict) -}}
@@ -238,11 +241,16 @@ replayPersistence.size is {{ $root.Values.replayPersistence.size }}, but {{ $ful
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- end -}}
 {{- /* V18 */ -}}
 {{- if and (eq $root.Values.global.mode "stable") (not $root.Values.replayPersistence.enabled) }}
 replayPersistence.enabled is false: evidence that waits would die with its pod; set it to true
 {{- end -}}
+{{- end -}}
+
+{{/* A number with its unit → milliseconds. */}}
+{{- define "caracal.milliseconds" -}}
+{{- $unit := regexFind "[a-z]+$" . -}}
+{{- mul (trimSuffix $unit . | int64) (get (dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000) $unit) -}}
 {{- end -}}
 
 {{- define "caracal.faultsRest" -}}
@@ -262,10 +270,47 @@ migrations.mode is init: services must not hold the rights to change the schema;
 {{- if and (eq $values.migrations.mode "init") (not $values.services.api.enabled) }}
 migrations.mode is init and services.api.enabled is false: nobody would migrate; set migrations.mode=job
 {{- end -}}
+{{- /* V26 */ -}}
+{{- $expiration := include "caracal.milliseconds" $values.budgets.chargeExpiration -}}
+{{- if lt (int64 (include "caracal.milliseconds" $values.budgets.chargeMax)) (int64 $expiration) }}
+budgets.chargeMax is {{ $values.budgets.chargeMax }}, less than budgets.chargeExpiration {{ $values.budgets.chargeExpiration }}: a charge would be asked for longer than allowed; raise the one or lower the other
+{{- end -}}
 {{- /* V25 */ -}}
 {{- range $values.audit.anchors -}}
 {{- if not (hasPrefix "file:///" .) }}
 audit.anchors has {{ . }}: an anchor is file:///path/anchors.jsonl on a volume of services.audit.extraVolumes
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "caracal.faultsMcpAdapter" -}}
+{{- $own := .Values.mcpAdapter -}}
+{{- $policy := .Values.networkPolicy -}}
+{{- if $own.enabled -}}
+{{- /* V23 */ -}}
+{{- if not $own.servers }}
+mcpAdapter.enabled is true and mcpAdapter.servers is empty: name the MCP servers, e.g. --set mcpAdapter.servers[0].name=tools --set mcpAdapter.servers[0].url=http://tools.agents.svc:8000/mcp
+{{- end -}}
+{{- $names := list -}}
+{{- range $own.servers -}}
+{{- if has .name $names }}
+mcpAdapter.servers has {{ .name }} twice: the name is the path under which clients reach it, so each needs its own
+{{- end -}}
+{{- $names = append $names .name -}}
+{{- $url := urlParse .url -}}
+{{- if or $url.userinfo $url.query $url.fragment }}
+mcpAdapter.servers: the URL of {{ .name }} has credentials, a query or a fragment: a credential belongs to the provider of its resource, and the rest to the call
+{{- end -}}
+{{- end -}}
+{{- if and $own.servers $policy.enabled (ne .Values.global.mode "dev") (not $policy.allowOpenHttps) -}}
+{{- $reaches := false -}}
+{{- range $policy.extraEgress }}{{ if or (not .components) (has "mcp-adapter" .components) }}{{ $reaches = true }}{{ end }}{{ end -}}
+{{- if not $reaches }}
+mcpAdapter.servers cannot be reached, for no policy lets the adapter out to them: add to networkPolicy.extraEgress a rule with components [mcp-adapter], e.g. {to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: agents}}}], ports: [8000], components: [mcp-adapter]}
+{{- end -}}
+{{- end -}}
+{{- if and (ne .Values.global.mode "dev") $own.publicUrl (not (hasPrefix "https://" $own.publicUrl)) }}
+mcpAdapter.publicUrl is {{ $own.publicUrl }}: it must begin with https://, for clients send mandates there
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -305,9 +350,8 @@ regulated: audit.anchors is empty; name a file on a volume outside of the databa
 {{- end -}}
 {{- /* R11 */ -}}
 {{- $hosts := list $values.secrets.database.host $values.secrets.redis.host -}}
-{{- range $name := list "api" "gateway" "sts" -}}
-{{- if (index $values.ingress $name).enabled }}{{ $hosts = append $hosts (index $values.ingress $name).host }}{{ end -}}
-{{- if (index $values.httpRoute $name).enabled }}{{ $hosts = append $hosts (index $values.httpRoute $name).hostname }}{{ end -}}
+{{- range $name := list "api" "gateway" "sts" "mcp-adapter" -}}
+{{- with include "caracal.outsideHost" (dict "root" $ "component" $name) }}{{ $hosts = append $hosts . }}{{ end -}}
 {{- end -}}
 {{- range $hosts -}}
 {{- if regexMatch "(^|\\.)(example(\\.(com|net|org))?|invalid|test)$" . }}

@@ -1,7 +1,7 @@
 {{/* (root, component) → Deployment, or StatefulSet with a claim for evidence. */}}
 {{- define "caracal.workload" -}}
 {{- $root := .root -}}
-{{- $own := index $root.Values.services .component -}}
+{{- $own := include "caracal.service" . | fromYaml -}}
 {{- if $own.enabled }}
 {{- $contract := include "caracal.contract" $root | fromYaml -}}
 {{- $spec := index $contract.components .component -}}
@@ -59,7 +59,7 @@ spec:
 {{- end -}}
 
 {{- define "caracal.serviceAccount" -}}
-{{- $own := index .root.Values.services .component -}}
+{{- $own := include "caracal.service" . | fromYaml -}}
 {{- if and $own.enabled .root.Values.serviceAccount.create }}
 apiVersion: v1
 kind: ServiceAccount
@@ -76,7 +76,7 @@ automountServiceAccountToken: {{ .root.Values.serviceAccount.automountToken }}
 {{/* (root, component) → its ClusterIP Service, the governing one of a StatefulSet, and the load balancer's. */}}
 {{- define "caracal.services" -}}
 {{- $root := .root -}}
-{{- $own := index $root.Values.services .component -}}
+{{- $own := include "caracal.service" . | fromYaml -}}
 {{- if $own.enabled }}
 {{- $contract := include "caracal.contract" $root | fromYaml -}}
 {{- $spec := index $contract.components .component -}}
@@ -165,7 +165,7 @@ spec:
 {{/* (root, component) → HPA or ScaledObject, and PodDisruptionBudget. */}}
 {{- define "caracal.scaling" -}}
 {{- $root := .root -}}
-{{- $own := index $root.Values.services .component -}}
+{{- $own := include "caracal.service" . | fromYaml -}}
 {{- if $own.enabled }}
 {{- $contract := include "caracal.contract" $root | fromYaml -}}
 {{- $spec := index $contract.components .component -}}
