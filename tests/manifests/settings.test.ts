@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { checkedEnvironment } from '../../apps/cli/src/compact/checked-environment.ts'
 import { compactConfiguration } from '../../apps/cli/src/compact/compact-settings.ts'
-import { CONFIGURATIONS, type Role } from '../../apps/cli/src/roles.ts'
+import { CONFIGURATIONS } from '../../apps/cli/src/role-configurations.ts'
+import type { Role } from '../../apps/cli/src/roles.ts'
 import { at, one } from './manifests.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'caracal-settings-'))

@@ -1,12 +1,6 @@
-import { apiConfiguration, startApi } from '@caracal/api'
-import { auditConfiguration, startAudit } from '@caracal/audit'
-import { coordinatorConfiguration, startCoordinator } from '@caracal/coordinator'
-import { gatewayConfiguration, startGateway } from '@caracal/gateway'
-import { mcpConfiguration, startMcpAdapter } from '@caracal/mcp-adapter'
 import type { Database } from '@caracal/postgres'
 import type { Check, Environment, Logger, OtherMetrics, RunningService } from '@caracal/service'
 import type { Streams } from '@caracal/streams'
-import { startSts, stsConfiguration } from '@caracal/sts'
 
 /** What roles in one process share instead of opening their own. */
 export type Shared = {
@@ -21,25 +15,36 @@ export type Shared = {
 
 type RoleStart = (environment: Environment, shared?: Shared) => Promise<RunningService>
 
-/** Every role by the name that `caracal serve` takes, each configured by an environment and nothing else. */
-export const ROLES = {
-  sts: (environment, shared) => startSts(stsConfiguration.parse(environment), shared),
-  api: (environment, shared) => startApi(apiConfiguration.parse(environment), shared),
-  audit: (environment, shared) => startAudit(auditConfiguration.parse(environment), shared),
-  coordinator: (environment, shared) => startCoordinator(coordinatorConfiguration.parse(environment), shared),
-  gateway: (environment, shared) => startGateway(gatewayConfiguration.parse(environment), shared),
-  'mcp-adapter': (environment, shared) => startMcpAdapter(mcpConfiguration.parse(environment), shared),
-} satisfies Readonly<Record<string, RoleStart>> as Readonly<Record<Role, RoleStart>>
-
-/** How the environment of each is read. */
-export const CONFIGURATIONS = {
-  sts: stsConfiguration,
-  api: apiConfiguration,
-  audit: auditConfiguration,
-  coordinator: coordinatorConfiguration,
-  gateway: gatewayConfiguration,
-  'mcp-adapter': mcpConfiguration,
-} as const satisfies Readonly<Record<Role, { readonly parse: (environment: Environment) => unknown }>>
+/**
+ * Every role by the name that `caracal serve` takes, each configured by an environment and nothing else. Its code is loaded when it is
+ * started: who serves one does not wait for the others.
+ */
+export const ROLES: Readonly<Record<Role, RoleStart>> = {
+  sts: async (environment, shared) => {
+    const { startSts, stsConfiguration } = await import('@caracal/sts')
+    return await startSts(stsConfiguration.parse(environment), shared)
+  },
+  api: async (environment, shared) => {
+    const { apiConfiguration, startApi } = await import('@caracal/api')
+    return await startApi(apiConfiguration.parse(environment), shared)
+  },
+  audit: async (environment, shared) => {
+    const { auditConfiguration, startAudit } = await import('@caracal/audit')
+    return await startAudit(auditConfiguration.parse(environment), shared)
+  },
+  coordinator: async (environment, shared) => {
+    const { coordinatorConfiguration, startCoordinator } = await import('@caracal/coordinator')
+    return await startCoordinator(coordinatorConfiguration.parse(environment), shared)
+  },
+  gateway: async (environment, shared) => {
+    const { gatewayConfiguration, startGateway } = await import('@caracal/gateway')
+    return await startGateway(gatewayConfiguration.parse(environment), shared)
+  },
+  'mcp-adapter': async (environment, shared) => {
+    const { mcpConfiguration, startMcpAdapter } = await import('@caracal/mcp-adapter')
+    return await startMcpAdapter(mcpConfiguration.parse(environment), shared)
+  },
+}
 
 export type Role = 'api' | 'sts' | 'gateway' | 'mcp-adapter' | 'audit' | 'coordinator'
 

@@ -1,4 +1,5 @@
 import type { PolicySetVersionId, UnixMillis, ZoneId } from '@caracal/core'
+import { sql } from 'kysely'
 import { timestamp } from './column.ts'
 import type { Queryable } from './database.ts'
 
@@ -16,43 +17,18 @@ export type ReplicaState = {
 /** Records what replicas said, in one statement. Of a zone that does not exist (any more) nothing is recorded. */
 export async function recordReplicas(db: Queryable, states: readonly ReplicaState[]): Promise<void> {
   if (states.length === 0) return
-  const zones = await db
-    .selectFrom('zones')
-    .select('id')
-    .where(
-      'id',
-      'in',
-      states.map((state) => state.zone),
-    )
-    .execute()
-  const known = new Set(zones.map((zone) => zone.id))
+  const column = <K extends keyof ReplicaState>(name: K) => states.map((state) => state[name])
   // One order for everybody: two writers never wait on each other crosswise.
-  const rows = states
-    .filter((state) => known.has(state.zone))
-    .sort((a, b) => (a.zone + a.replica < b.zone + b.replica ? -1 : 1))
-    .map((state) => ({
-      zone: state.zone,
-      replica: state.replica,
-      role: state.role,
-      set_version: state.setVersion,
-      config_version: state.configVersion,
-      error: state.error,
-      seen_at: timestamp(state.seenAt),
-    }))
-  if (rows.length === 0) return
-  await db
-    .insertInto('policy_replicas')
-    .values(rows)
-    .onConflict((conflict) =>
-      conflict.columns(['zone', 'replica']).doUpdateSet((eb) => ({
-        role: eb.ref('excluded.role'),
-        set_version: eb.ref('excluded.set_version'),
-        config_version: eb.ref('excluded.config_version'),
-        error: eb.ref('excluded.error'),
-        seen_at: eb.ref('excluded.seen_at'),
-      })),
-    )
-    .execute()
+  await sql`
+    insert into policy_replicas (zone, replica, role, set_version, config_version, error, seen_at)
+    select said.* from unnest(
+      ${column('zone')}::text[], ${column('replica')}::text[], ${column('role')}::text[], ${column('setVersion')}::text[],
+      ${column('configVersion')}::bigint[], ${column('error')}::text[], array[${sql.join(states.map(({ seenAt }) => timestamp(seenAt)))}]::timestamptz[]
+    ) as said (zone, replica, role, set_version, config_version, error, seen_at)
+    join zones on zones.id = said.zone
+    order by said.zone, said.replica
+    on conflict (zone, replica) do update set role = excluded.role, set_version = excluded.set_version,
+      config_version = excluded.config_version, error = excluded.error, seen_at = excluded.seen_at`.execute(db)
 }
 
 /** The replicas that were heard of since `seenSince`, by role and name. */

@@ -93,10 +93,9 @@ export async function loadZoneConfiguration(db: Queryable, zone?: ZoneId): Promi
   const canonical = new Map(
     versions.length === 0
       ? []
-      : (await db.selectFrom('policy_versions').select(['id', 'canonical']).where('id', 'in', versions).execute()).map((row) => [
-          row.id,
-          row.canonical,
-        ]),
+      : (
+          await db.selectFrom('policy_versions').select(['id', 'canonical']).where(sql<boolean>`id = any (${versions}::text[])`).execute()
+        ).map((row) => [row.id, row.canonical]),
   )
 
   return zones.map((row) => ({

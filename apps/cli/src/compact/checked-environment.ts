@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { ConfigurationError, type ConfigurationProblem, type Environment, type RoleListeners } from '@caracal/service'
-import { CONFIGURATIONS, type Role } from '../roles.ts'
+import { CONFIGURATIONS } from '../role-configurations.ts'
+import type { Role } from '../roles.ts'
 import { type CompactConfiguration, compactConfiguration } from './compact-settings.ts'
 import { environmentOf } from './role-environment.ts'
 

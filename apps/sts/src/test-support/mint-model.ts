@@ -60,6 +60,7 @@ export function mintModel(applications: readonly { readonly name: string; readon
   const clock = { now: NOW }
   const view = new RevocationView({ monotonic: () => 0 })
   view.startLoading().finish({ position: '0', entries: [] })
+  const signer = { kid, key: privateKey }
   let state: ZoneState
   const rules = (list: readonly PolicyRule[]) => {
     const documents = [{ kind: 'Policy' as const, name: 'p', rules: list }]
@@ -89,8 +90,10 @@ export function mintModel(applications: readonly { readonly name: string; readon
       })),
       providerSecrets: new Map(),
       keys: [],
-      pepper,
-      signer: { kid, key: privateKey },
+      sealed: {
+        pepper: { kid: 'pepper', opened: () => pepper, failed: () => false },
+        signer: { kid, opened: () => signer, failed: () => false },
+      },
       logKeys: [],
     })
   }

@@ -1,9 +1,9 @@
-import { type KeyRing, type PublicJwk, type ZoneId, zoneIssuer } from '@caracal/core'
+import { type KeyRing, type PublicJwk, zoneIssuer } from '@caracal/core'
 import type { ZoneConfiguration, ZoneKey } from '@caracal/postgres'
 import type { Logger } from '@caracal/service'
 import { publishedKeys } from '../keys/key-schedule.ts'
 import { openPepper, openSigningKey } from '../keys/zone-key-store.ts'
-import { type Signer, type ZoneState, zoneState } from './zone-state.ts'
+import { type SealedKey, type SealedKeys, type ZoneState, zoneState } from './zone-state.ts'
 
 /** What a zone is read with. */
 export type ZoneReading = {
@@ -14,7 +14,7 @@ export type ZoneReading = {
   readonly logger: Logger
 }
 
-/** The state of a zone from its rows. A key that does not open leaves the zone without a signer, and says so in the log. */
+/** The state of a zone from its rows. A key that does not open when it is needed leaves the zone without a signer, and says so in the log. */
 export function readZone(configuration: ZoneConfiguration, reading: ZoneReading, previous: ZoneState | undefined): ZoneState {
   const { zone, keys } = configuration
   const signing = keys.filter((key) => key.kind === 'signing')
@@ -38,33 +38,53 @@ export function readZone(configuration: ZoneConfiguration, reading: ZoneReading,
       credentials: configuration.credentials,
       providerSecrets: configuration.providerSecrets,
       keys,
-      pepper: openedPepper(keys, reading, zone.id),
-      signer: openedSigner(signing, reading, previous?.signer),
+      sealed: {
+        pepper: pepperOf(keys, reading, previous?.sealed.pepper),
+        signer: signerOf(signing, reading, previous?.sealed.signer),
+      },
       logKeys: keys.filter((key) => key.kind === 'log').flatMap((key): PublicJwk[] => (key.publicJwk === null ? [] : [key.publicJwk])),
     },
     previous,
   )
 }
 
-function openedSigner(keys: readonly ZoneKey[], reading: ZoneReading, before: Signer | undefined): Signer | undefined {
+/** One that is held already is kept as it is, opened or not; one that did not open is tried again. */
+function signerOf(keys: readonly ZoneKey[], reading: ZoneReading, before: SealedKeys['signer']): SealedKeys['signer'] {
   const current = keys.find((key) => key.state === 'current')
   if (current === undefined) return undefined
-  if (before?.kid === current.kid) return before
-  try {
-    return { kid: current.kid, key: openSigningKey(reading.kek, current) }
-  } catch (error) {
-    reading.logger.error({ err: error, zone: current.zone }, 'the signing key of a zone does not open')
-    return undefined
-  }
+  const { kid } = current
+  if (before?.kid === kid && !before.failed()) return before
+  return sealedKey(kid, () => ({ kid, key: openSigningKey(reading.kek, current) }), sayOf(reading, current, 'the signing key'))
 }
 
-function openedPepper(keys: readonly ZoneKey[], reading: ZoneReading, zone: ZoneId): Uint8Array | undefined {
+function pepperOf(keys: readonly ZoneKey[], reading: ZoneReading, before: SealedKeys['pepper']): SealedKeys['pepper'] {
   const current = keys.find((key) => key.kind === 'pepper' && key.state === 'current')
   if (current === undefined) return undefined
-  try {
-    return openPepper(reading.kek, current)
-  } catch (error) {
-    reading.logger.error({ err: error, zone }, 'the pepper of a zone does not open')
-    return undefined
+  if (before?.kid === current.kid && !before.failed()) return before
+  return sealedKey(current.kid, () => openPepper(reading.kek, current), sayOf(reading, current, 'the pepper'))
+}
+
+function sayOf({ logger }: ZoneReading, { zone }: ZoneKey, what: string): (error: unknown) => void {
+  return (error) => logger.error({ err: error, zone }, `${what} of a zone does not open`)
+}
+
+/** A replica that starts beside a thousand zones is asked for few of their keys (P-170). */
+function sealedKey<T>(kid: string, open: () => T, onFailure: (error: unknown) => void): SealedKey<T> {
+  let found: { readonly value: T | undefined } | undefined
+  const attempt = () => {
+    try {
+      return { value: open() }
+    } catch (error) {
+      onFailure(error)
+      return { value: undefined }
+    }
+  }
+  return {
+    kid,
+    opened() {
+      found ??= attempt()
+      return found.value
+    },
+    failed: () => found !== undefined && found.value === undefined,
   }
 }

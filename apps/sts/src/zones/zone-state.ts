@@ -22,6 +22,15 @@ export type Client = {
   readonly keys: readonly (AssertionKey & { readonly expiresAt: UnixMillis | null })[]
 }
 
+/** A key of a zone that is opened when it is first needed, and then kept. */
+export type SealedKey<T> = {
+  readonly kid: string
+  /** Undefined: it does not open. */
+  readonly opened: () => T | undefined
+  /** It was needed and did not open. */
+  readonly failed: () => boolean
+}
+
 /** The private half that signs now. */
 export type Signer = { readonly kid: string; readonly key: KeyObject }
 
@@ -42,24 +51,27 @@ export type ZoneState = {
   readonly keys: readonly ZoneKey[]
   readonly pepper: Uint8Array | undefined
   readonly signer: Signer | undefined
+  /** The same two as they are kept, for the state that comes after this one. */
+  readonly sealed: SealedKeys
   /** Public Ed25519 keys of the zone's log. */
   readonly logKeys: readonly PublicJwk[]
 }
 
-/** What the rows of one zone hold, opened. */
+export type SealedKeys = { readonly pepper: SealedKey<Uint8Array> | undefined; readonly signer: SealedKey<Signer> | undefined }
+
+/** What the rows of one zone hold. */
 export type ZoneRows = {
   readonly snapshot: ZoneSnapshot
   readonly credentials: readonly ApplicationCredential[]
   readonly providerSecrets: ReadonlyMap<ProviderId, SealedSecret>
   readonly keys: readonly ZoneKey[]
-  readonly pepper: Uint8Array | undefined
-  readonly signer: Signer | undefined
+  readonly sealed: SealedKeys
   readonly logKeys: readonly PublicJwk[]
 }
 
 /** Builds the state of a zone. Policies and keys that did not change are taken over from `previous`, not made again (P-168). */
 export function zoneState(rows: ZoneRows, previous?: ZoneState | undefined): ZoneState {
-  const { snapshot } = rows
+  const { snapshot, sealed } = rows
   return {
     snapshot,
     keyring: zoneKeyring(snapshot, previous?.keyring),
@@ -68,8 +80,13 @@ export function zoneState(rows: ZoneRows, previous?: ZoneState | undefined): Zon
     policies: policiesOf(snapshot, previous),
     providerSecrets: rows.providerSecrets,
     keys: rows.keys,
-    pepper: rows.pepper,
-    signer: rows.signer,
+    get pepper() {
+      return sealed.pepper?.opened()
+    },
+    get signer() {
+      return sealed.signer?.opened()
+    },
+    sealed,
     logKeys: rows.logKeys,
   }
 }

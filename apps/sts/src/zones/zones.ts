@@ -36,6 +36,9 @@ export type ZonesOptions = ZoneReading & {
 /** More zones than this are loaded all at once. */
 const ONE_BY_ONE = 16
 
+/** Of many zones loaded at once, keys of one are opened each so many milliseconds, those that are asked for at once. */
+const OPEN_EVERY_MS = 20
+
 /** Zones whose keys are made or changed at the same time; each is a transaction that waits for the disk. */
 const TENDED_AT_ONCE = 4
 
@@ -69,12 +72,26 @@ export function openZones(options: ZonesOptions): Zones {
   async function load(zones: readonly ZoneId[]): Promise<void> {
     let read: readonly ZoneConfiguration[]
     if (zones.length > ONE_BY_ONE) {
-      read = (await loadZoneConfiguration(database.query)).filter((one) => zones.includes(one.zone.id))
+      const wanted = new Set(zones)
+      read = (await loadZoneConfiguration(database.query)).filter((one) => wanted.has(one.zone.id))
     } else {
       const each = await Promise.all(zones.map(async (zone) => loadOne(zone)))
       read = each.flat()
     }
     for (const configuration of read) put(readZone(configuration, options, states.get(configuration.zone.id)))
+    if (zones.length > ONE_BY_ONE) openInPassing(zones)
+  }
+
+  /** Keys that nobody has needed yet, a zone at a time: one that does not open is in the log before somebody needs it. */
+  function openInPassing(zones: readonly ZoneId[], at = 0): void {
+    const zone = zones[at]
+    if (zone === undefined) return
+    setTimeout(() => {
+      const sealed = states.get(zone)?.sealed
+      sealed?.signer?.opened()
+      sealed?.pepper?.opened()
+      openInPassing(zones, at + 1)
+    }, OPEN_EVERY_MS).unref()
   }
 
   /** A zone whose active policy is not whole is refused until it is: neither the old policy nor none is served (P-024). */

@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import type { PublicJwk, ZoneId, ZoneSnapshot } from '@caracal/core'
 
-/** Who may sign mandates of a zone: its issuer (and former ones) and its public keys, imported once. */
+/** Who may sign mandates of a zone: its issuer (and former ones) and its public keys, imported once, when the first signature is checked. */
 export type ZoneKeyring = {
   readonly zone: ZoneId
   readonly issuers: ReadonlySet<string>
@@ -20,12 +20,27 @@ export function zoneKeyring(
 ): ZoneKeyring {
   const fingerprint = JSON.stringify([zone.id, zone.issuer, zone.issuerAliases, zone.keys])
   if (previous?.fingerprint === fingerprint) return previous
+  const { keys } = zone
+  let imported: ReadonlyMap<string, KeyObject> | undefined
+  return {
+    zone: zone.id,
+    issuers: new Set([zone.issuer, ...zone.issuerAliases]),
+    // A replica that starts beside a thousand zones is asked about few of them (P-170).
+    get keys() {
+      imported ??= importKeys(keys)
+      return imported
+    },
+    fingerprint,
+  }
+}
+
+function importKeys(jwks: readonly PublicJwk[]): ReadonlyMap<string, KeyObject> {
   const keys = new Map<string, KeyObject>()
-  for (const jwk of zone.keys) {
+  for (const jwk of jwks) {
     const key = importKey(jwk)
     if (jwk.kid !== undefined && key !== null) keys.set(jwk.kid, key)
   }
-  return { zone: zone.id, issuers: new Set([zone.issuer, ...zone.issuerAliases]), keys, fingerprint }
+  return keys
 }
 
 function importKey(jwk: PublicJwk): KeyObject | null {
