@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { canonicalJson, type Reason, type RequestId, type UnixSeconds } from '@caracal/core'
 import {
   type CallDependencies,
@@ -127,10 +127,19 @@ function passageLost({ zone, application, resource }: PassageFacts, { state }: C
   return now.resources.has(resource.id) ? null : 'resource_unknown'
 }
 
+type ArgumentsDigest = NonNullable<CallRequest['arguments']>
+
+/** A message is never changed, and what was decided and what came of it name the same digest. */
+const digests = new WeakMap<Message, ArgumentsDigest>()
+
 /** Digest and size of what a message carries: what it says is not kept (P-093). */
-export function digestOf(message: Message): NonNullable<CallRequest['arguments']> {
+export function digestOf(message: Message): ArgumentsDigest {
+  const before = digests.get(message)
+  if (before !== undefined) return before
   const text = textOf(message.kind === 'response' ? message.whole : (message.params.arguments ?? message.params))
-  return { sha256: createHash('sha256').update(text).digest('hex'), bytes: Buffer.byteLength(text) }
+  const digest = { sha256: hash('sha256', text), bytes: Buffer.byteLength(text) }
+  digests.set(message, digest)
+  return digest
 }
 
 /** RFC 8785, so that who has the arguments gets the same digest; what it does not define (half a surrogate pair) as JSON escapes it. */

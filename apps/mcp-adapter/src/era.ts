@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { ok, type Result, refuse } from '@caracal/core'
 import { classifyInboundRequest } from '@modelcontextprotocol/server'
-import type { Body, Message } from './message.ts'
+import { type Body, isObject, type Message } from './message.ts'
 
 /** `modern`: 2026-07-28 and later, every request for itself. `legacy`: revisions with a handshake and, mostly, a session. */
 export type Era = 'modern' | 'legacy'
@@ -32,20 +32,48 @@ export function eraOf(
     if (values.length > 1) return mismatch(`${name} stands more than once`)
     headers[name] = values[0]?.trim()
   }
-  const found = classifyInboundRequest({
-    httpMethod: method,
-    ...given('protocolVersionHeader', headers['mcp-protocol-version']),
-    ...given('mcpMethodHeader', headers['mcp-method']),
-    ...given('mcpNameHeader', headers['mcp-name']),
-    body: body.value,
-  })
-  if (found.kind === 'reject') return refuse('invalid_request', found.message, { code: found.code })
-  const isModern = found.kind === 'modern'
+  const version = headers['mcp-protocol-version']
+  const key = method === 'POST' ? keyOf(version, body) : null
+  let isModern = key === null ? undefined : known.get(key)
+  if (isModern === undefined) {
+    const found = classifyInboundRequest({
+      httpMethod: method,
+      ...given('protocolVersionHeader', version),
+      ...given('mcpMethodHeader', headers['mcp-method']),
+      ...given('mcpNameHeader', headers['mcp-name']),
+      body: body.value,
+    })
+    if (found.kind === 'reject') return refuse('invalid_request', found.message, { code: found.code })
+    isModern = found.kind === 'modern'
+    if (key !== null) remember(key, isModern)
+  }
   for (const message of body.messages) {
     const wrong = contradiction(message, headers['mcp-method'], headers['mcp-name'], isModern)
     if (wrong !== null) return mismatch(wrong)
   }
   return ok(isModern ? 'modern' : 'legacy')
+}
+
+/** What the SDK said of requests before, by everything that its answer depends on: a client says the same of itself each time. */
+const known = new Map<string, boolean>()
+const MOST_KNOWN = 1_000
+const LONGEST_KEY = 2_048
+
+function remember(key: string, isModern: boolean): void {
+  if (known.size >= MOST_KNOWN) known.clear()
+  known.set(key, isModern)
+}
+
+/** Version of the header and envelope of the body, without what is of one request alone; null for what is looked at each time. */
+function keyOf(version: string | undefined, { batch, messages: [message] }: Body): string | null {
+  if (version === undefined || batch || message?.kind !== 'request' || message.method === 'initialize') return null
+  const { _meta: meta = {} } = message.params
+  if (!isObject(meta)) return null
+  const { progressToken = 0, traceparent = '', tracestate = '', baggage = '', ...envelope } = meta
+  if (typeof progressToken !== 'string' && !Number.isSafeInteger(progressToken)) return null
+  if ([traceparent, tracestate, baggage].some((text) => typeof text !== 'string')) return null
+  const key = JSON.stringify([version, envelope])
+  return key.length > LONGEST_KEY ? null : key
 }
 
 /** In the older revisions nobody has to send these headers; who does must not contradict himself. */

@@ -1,3 +1,5 @@
+import { classifyInboundRequest } from '@modelcontextprotocol/server'
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { askedBy } from './asked-operation.ts'
 import { eraOf } from './era.ts'
@@ -78,7 +80,45 @@ describe('[P-089] headers that contradict the body', () => {
     ['name another tool, in an older revision', legacy, { 'mcp-name': 'other' }, -32020],
     ['name another method, in an older revision', legacy, { 'mcp-method': 'ping' }, -32020],
   ])('%s', (_what, text, headers, expected) => {
-    expect(era(text, headers)).toBe(expected)
+    // What is remembered of one request is true of the next only where it is the same.
+    expect([era(text, headers), era(text, headers)]).toEqual([expected, expected])
+  })
+})
+
+describe('the revision of a request is what the SDK says it is, also when it said so before', () => {
+  const version = fc.constantFrom('2024-11-05', '2025-11-25', '2026-07-28', '2027-01-01', 'x')
+  const meta = fc.record(
+    {
+      'io.modelcontextprotocol/protocolVersion': fc.oneof(version, fc.constant(7)),
+      'io.modelcontextprotocol/clientCapabilities': fc.constantFrom({}, { elicitation: {} }, null, 'all'),
+      'io.modelcontextprotocol/clientInfo': fc.constantFrom({ name: 'a', version: '1' }, { name: 7 }),
+      progressToken: fc.constantFrom('a', 1, 1.5, null),
+      traceparent: fc.constantFrom('00-1', 7),
+      other: fc.json(),
+    },
+    { requiredKeys: [] },
+  )
+  const params = fc.record({ name: fc.constant('echo'), _meta: meta }, { requiredKeys: ['name'] })
+
+  it('for every header and envelope', () => {
+    const method = fc.constantFrom('tools/call', 'initialize')
+    fc.assert(
+      fc.property(version, method, params, (header, asked, given) => {
+        const body = { jsonrpc: '2.0', id: 1, method: asked, params: given }
+        const headers = { 'mcp-protocol-version': header, 'mcp-method': asked, 'mcp-name': 'echo' }
+        const said = classifyInboundRequest({
+          httpMethod: 'POST',
+          protocolVersionHeader: header,
+          mcpMethodHeader: asked,
+          mcpNameHeader: 'echo',
+          body,
+        })
+        const expected = said.kind === 'reject' ? said.code : said.kind
+        const text = JSON.stringify(body)
+        expect([era(text, headers), era(text, headers)]).toEqual([expected, expected])
+      }),
+      { numRuns: 400 },
+    )
   })
 })
 

@@ -23,11 +23,22 @@ describe('[P-092] session ids are sealed', () => {
     ['another zone', { ...holder, zone: newId('zone') }, 'files'],
     ['another server', holder, 'mail'],
   ])('are nothing to %s', (_who, other, server) => {
-    expect(sessionIds(keys).open(server, other, sealed)).toMatchObject({ ok: false, reason: 'not_found' })
+    const ids = sessionIds(keys)
+    expect(ids.open('files', holder, sealed).ok).toBe(true)
+    // What is remembered of its holder is nobody else's either.
+    for (const one of [ids, sessionIds(keys)]) expect(one.open(server, other, sealed)).toMatchObject({ ok: false, reason: 'not_found' })
   })
 
   it.each(['their-own-id', '', 'csv1.00000000.AA.AA', `${sealed}x`])('%s was never given to anybody', (text) => {
     expect(sessionIds(keys).open('files', holder, text)).toMatchObject({ ok: false, reason: 'not_found' })
+  })
+
+  it('stay the same for their holder, and are others for anybody else', () => {
+    const ids = sessionIds(keys)
+    const one = ids.seal('files', holder, 'an-id')
+    expect([ids.seal('files', holder, 'an-id'), ids.open('files', holder, one)]).toEqual([one, { ok: true, value: 'an-id' }])
+    expect(ids.seal('mail', holder, 'an-id')).not.toBe(one)
+    expect(ids.seal('files', { ...holder, sub: 'somebody else' }, 'an-id')).not.toBe(one)
   })
 
   it('open while the key is in rotation, and not after it', () => {
