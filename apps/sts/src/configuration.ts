@@ -44,6 +44,12 @@ const settings = {
     max: 10_000,
     default: 1_000,
   }),
+  USAGE_RETENTION: setting.duration({
+    meaning: 'How long it is kept what each call cost, from when it was let through; then it is deleted. Balances of budgets stay.',
+    min: 8 * 86_400_000,
+    max: 3_660 * 86_400_000,
+    default: 400 * 86_400_000,
+  }),
   STS_ADMIN_TOKEN: setting.secret({ meaning: 'Allows key rotation; absent, the route is absent.', optional: true, fileMayBeAbsent: true }),
 }
 

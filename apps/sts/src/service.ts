@@ -204,7 +204,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
     }
 
     const watched = { configuration: { everyMs: 5_000, endedAgoMs: () => millisSince(changes.comparedAt(), clock()) } }
-    stops.push(startJobs([charges.sweep], { database, metrics, logger, watched }))
+    stops.push(startJobs(charges.jobs, { database, metrics, logger, watched }))
     return await startService({
       name: 'sts',
       version: { version },

@@ -2,6 +2,12 @@ import { type BudgetId, type BudgetStanding, formatAmount, type UnixMillis } fro
 import type { HeldPart, LockedBudget, Span } from '@caracal/postgres'
 import { resetsAt, type SpanRule, spanAt } from './span.ts'
 
+/**
+ * What enforcement points hold of a budget is a span that begins after all others: it counts in every window, whenever that may be
+ * spent, until it has been said when.
+ */
+export const SLICES_AT: UnixMillis = Date.UTC(9999, 0, 1)
+
 /** Balances of locked budgets while a group of charges is worked through, and what of them has to be written. */
 export class Balances {
   readonly #now: UnixMillis
@@ -30,9 +36,18 @@ export class Balances {
   /** When there will be more of it again. */
   resetsAt(budget: LockedBudget): UnixMillis | null {
     const { since } = spanAt(budget, this.#now)
-    const counting = [...(this.#spans.get(budget.id)?.values() ?? [])].filter((span) => span.startsAt >= since && isUsed(span))
-    const first = counting.length === 0 ? undefined : Math.min(...counting.map((span) => span.startsAt))
-    return resetsAt(budget, this.#now, first)
+    return resetsAt(budget, this.#now, firstOf([...(this.#spans.get(budget.id)?.values() ?? [])], since))
+  }
+
+  /** What enforcement points hold of it becomes so much more, or less. */
+  hold(budget: LockedBudget, change: bigint): void {
+    if (change !== 0n) this.#change(this.#taken, { budget: budget.id, startsAt: SLICES_AT, spent: 0n, reserved: change })
+  }
+
+  /** Counts what was spent at `at` of what an enforcement point held, where that still counts. */
+  spend(budget: LockedBudget, at: UnixMillis, spent: bigint): void {
+    const { startsAt } = spanAt(budget, at)
+    if (startsAt >= spanAt(budget, this.#now).since) this.#change(this.#taken, { budget: budget.id, startsAt, spent, reserved: 0n })
   }
 
   /** Takes provisionally from the span of now. */
@@ -79,13 +94,25 @@ export function standing(
   now: UnixMillis,
 ): BudgetStanding {
   const { since } = spanAt(rule, now)
-  const counting = spans.filter((span) => span.startsAt >= since && isUsed(span))
+  const counting = spans.filter((span) => span.startsAt >= since)
   const spent = counting.reduce((total, span) => total + span.spent, 0n)
-  const reserved = counting.reduce((total, span) => total + span.reserved, 0n)
-  const left = rule.most - spent - reserved
+  const reserved = counting.reduce((total, span) => (span.startsAt === SLICES_AT ? total : total + span.reserved), 0n)
+  const held = counting.find((span) => span.startsAt === SLICES_AT)?.reserved ?? 0n
+  const left = rule.most - spent - reserved - held
   const text = (amount: bigint) => (rule.money ? formatAmount(amount) : String(amount))
-  const first = counting.length === 0 ? undefined : Math.min(...counting.map((span) => span.startsAt))
-  return { spent: text(spent), reserved: text(reserved), remaining: text(left < 0n ? 0n : left), resetsAt: resetsAt(rule, now, first) }
+  return {
+    spent: text(spent),
+    reserved: text(reserved),
+    held: text(held),
+    remaining: text(left < 0n ? 0n : left),
+    resetsAt: resetsAt(rule, now, firstOf(spans, since)),
+  }
+}
+
+/** Where the first span begins of which something counts. */
+function firstOf(spans: readonly Span[], since: UnixMillis): UnixMillis | undefined {
+  const counting = spans.filter((span) => span.startsAt >= since && span.startsAt !== SLICES_AT && isUsed(span))
+  return counting.length === 0 ? undefined : Math.min(...counting.map((span) => span.startsAt))
 }
 
 function keyOf({ budget, startsAt }: Pick<Span, 'budget' | 'startsAt'>): string {

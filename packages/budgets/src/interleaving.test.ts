@@ -2,7 +2,7 @@ import { formatAmount, newId, parseAmount, type RequestId } from '@caracal/core'
 import { inZone } from '@caracal/postgres'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { ChargeOrder } from './charge-order.ts'
+import type { ReleaseOrder, ReserveOrder, SettleOrder } from './charge-order.ts'
 import { expireChargesJob } from './expire-charges.ts'
 import { type BudgetWorld, budgetWorld, EXPIRATION_MS, reserveOrder } from './test-support/budget-world.ts'
 
@@ -56,7 +56,7 @@ test('[P-045] whatever is reserved, settled, released and left to expire at once
       const spent = { parent: 0n, child: 0n, calls: 0n, beyond: 0n }
       let settled = 0
 
-      const orderOf = (act: Act): ChargeOrder | undefined => {
+      const orderOf = (act: Act): ReserveOrder | SettleOrder | ReleaseOrder | undefined => {
         if (act.act === 'reserve') {
           const holders = act.child ? [zone.application, session] : [zone.application]
           return reserveOrder(zone.application, { holders, price: { amount: formatAmount(BigInt(act.micros)), currency: 'EUR' } })

@@ -55,7 +55,7 @@ describe('charges in the end', () => {
       { act: 'release', request: other.request },
       settle(other.request, '0.9'),
     ])
-    expect(answers.map((answer) => (answer.act === 'reserve' ? '' : answer.outcome))).toEqual([
+    expect(answers.map((answer) => ('outcome' in answer ? answer.outcome : ''))).toEqual([
       'settled',
       'repeated',
       'unknown',

@@ -35,6 +35,13 @@ export function resetsAt({ span, per }: SpanRule, now: UnixMillis, first: UnixMi
   return first === undefined ? null : first + LENGTH[per] / SPANS + LENGTH[per]
 }
 
+/** When nothing that was spent at `at` counts any more. Null: never. */
+export function overAt({ span, per }: SpanRule, at: UnixMillis): UnixMillis | null {
+  if (span === 'total' || per === null) return null
+  if (span === 'calendar') return calendarEnd(per, calendarStart(per, at))
+  return floorTo(at, LENGTH[per] / SPANS) + LENGTH[per] + LENGTH[per] / SPANS
+}
+
 function calendarStart(per: BudgetPeriod, now: UnixMillis): UnixMillis {
   if (per === 'week') return floorTo(now - MONDAY, LENGTH.week) + MONDAY
   if (per !== 'month') return floorTo(now, LENGTH[per])

@@ -19,12 +19,26 @@ import {
   type NewUsage,
   type Queryable,
   readBook,
+  readSlices,
   type Span,
   takeCharges,
   writeBook,
+  writeSlices,
 } from '@caracal/postgres'
 import { Balances } from './balance.ts'
-import type { ChargeAnswer, ChargeOrder, ReleaseOrder, Reserved, ReserveOrder, ReserveRefusal, SettleOrder } from './charge-order.ts'
+import type {
+  ChargeAnswer,
+  ChargeOrder,
+  HeldSlice,
+  HoldOrder,
+  ReleaseOrder,
+  Reserved,
+  ReserveOrder,
+  ReserveRefusal,
+  SettleOrder,
+  SpendOrder,
+} from './charge-order.ts'
+import { firstOfEach, Slices, slicesOf } from './slices.ts'
 import { spanAt } from './span.ts'
 
 export type GroupContext = {
@@ -40,31 +54,42 @@ type Taken = Charge & { readonly expired: boolean }
 /**
  * Works through orders of one zone in one transaction (P-045). Budgets are locked in the order of their ids: charges of one budget are
  * one after another, in however many processes. What is given back comes first and is there for what is taken. Of several orders that
- * end the same charge the first does. Answers in the order of the orders.
+ * end the same charge the first does. What points spent of what they hold is counted before calls are charged, and what they may hold
+ * after it. Answers in the order of the orders.
  */
 export async function workGroup(tx: Queryable, orders: readonly ChargeOrder[], context: GroupContext): Promise<readonly ChargeAnswer[]> {
   const { zone, now } = context
   const reserves = orders.filter((order) => order.act === 'reserve')
+  const spends = firstOfEach(orders.filter((order) => order.act === 'spend'))
+  const holds = orders.filter((order) => order.act === 'hold')
+  const wanted = slicesOf([...spends.values(), ...holds])
   const taken = await takeCharges(
     tx,
     zone,
-    orders.flatMap((order) => (order.act === 'reserve' ? [] : [order.request])),
+    orders.flatMap((order) => (order.act === 'reserve' || order.act === 'hold' ? [] : [order.request])),
   )
   const budgets = await lockBudgets(tx, zone, {
     holders: [...new Set(reserves.flatMap(({ holders }) => holders))],
-    ids: [...new Set(taken.flatMap(({ held }) => held.map(({ budget }) => budget)))],
+    ids: [...new Set([...taken.flatMap(({ held }) => held), ...wanted].map(({ budget }) => budget))],
   })
   const inBook = new Set(taken.map(({ request }) => request))
   const { standing, spans } = await readBook(tx, zone, {
-    requests: orders.flatMap(({ request }) => (inBook.has(request) ? [] : [request])),
+    // A call that was spent may have been charged too, by an order whose answer was lost.
+    requests: orders.flatMap((order) =>
+      order.act === 'hold' || (order.act !== 'spend' && inBook.has(order.request)) ? [] : [order.request],
+    ),
     spans: budgets.map((budget) => ({ budget: budget.id, since: spanAt(budget, now).since })),
   })
   const balances = new Balances(spans, now)
+  const slices = new Slices(await readSlices(tx, zone, wanted), budgets, balances, now)
 
   const usage = new Map<RequestId, NewUsage>()
-  const ends = new Map<RequestId, SettleOrder | ReleaseOrder>()
-  for (const order of orders) if (order.act !== 'reserve' && !ends.has(order.request)) ends.set(order.request, order)
+  const ends = new Map<RequestId, SettleOrder | ReleaseOrder | SpendOrder>()
+  for (const order of orders)
+    if (order.act !== 'reserve' && order.act !== 'hold' && !ends.has(order.request)) ends.set(order.request, order)
   for (const charge of taken) giveBack(balances, charge, ends.get(charge.request), usage, now)
+  for (const [request, order] of spends)
+    if (standing.get(request) !== 'settled' && !usage.has(request)) usage.set(request, slices.spend(order))
 
   const byHolder = Map.groupBy(
     budgets.filter((budget) => budget.archived_at === null),
@@ -82,12 +107,21 @@ export async function workGroup(tx: Queryable, orders: readonly ChargeOrder[], c
     else reserved.set(order.request, reserve(order, byHolder, balances, charges, context))
   }
 
+  const held = new Map<HoldOrder, readonly HeldSlice[]>(holds.map((order) => [order, slices.hold(order)]))
+
   const { changed, begun } = balances.written()
   await writeBook(tx, zone, { changed, begun, charges: [...charges.values()], usage: [...usage.values()] })
+  await writeSlices(tx, zone, slices.written())
   await forgetOver(tx, zone, budgets, begun, now)
 
   const byRequest = new Map(taken.map((charge) => [charge.request, charge]))
   return orders.map((order): ChargeAnswer => {
+    if (order.act === 'hold') return { act: 'hold', slices: held.get(order) ?? [] }
+    if (order.act === 'spend') {
+      const counted =
+        spends.get(order.request) === order && standing.get(order.request) !== 'settled' ? usage.get(order.request) : undefined
+      return { act: 'spend', outcome: counted === undefined ? 'repeated' : counted.late ? 'late' : 'settled' }
+    }
     const charge = byRequest.get(order.request)
     if (order.act === 'reserve') return { act: 'reserve', result: reserved.get(order.request) ?? ok({ state: 'unmetered' }) }
     const end = ends.get(order.request)
@@ -102,7 +136,7 @@ export async function workGroup(tx: Queryable, orders: readonly ChargeOrder[], c
 function giveBack(
   balances: Balances,
   charge: Taken,
-  end: SettleOrder | ReleaseOrder | undefined,
+  end: SettleOrder | ReleaseOrder | SpendOrder | undefined,
   usage: Map<RequestId, NewUsage>,
   now: UnixMillis,
 ): void {

@@ -22,6 +22,7 @@ export const EVENT_TYPES = {
   'revocation.published': 'An id was revoked.',
   'revocation.lifted': 'A suspension of an id was lifted.',
   'budget.expired': 'A charge to budgets was not settled in time and was given back: how the call ended was not said.',
+  'budget.lost': 'What an enforcement point held of a budget counts as spent: it never said what it spent of it.',
   'policy.activated': 'A policy set version became the active one.',
   'admin.changed': 'An administrative change; `operation` names the route, `target` the row.',
   'admin.refused': 'An administrative request was refused.',

@@ -52,6 +52,19 @@ export function enforcementSettings(port: number) {
       meaning: 'Refuse every call that no budget counts, with 403 `budget_required`.',
       default: false,
     }),
+    PROVISIONAL_CHARGE_SLICE: setting.integer({
+      meaning:
+        'Of what is left of each budget that calls here are charged to, so many percent are held, to spend them while the store is away; 0 = such calls are refused then. Needs a spool: none with EVIDENCE=write-through.',
+      min: 0,
+      max: 50,
+      default: 5,
+    }),
+    PROVISIONAL_CHARGE_SLICE_TTL: setting.duration({
+      meaning: 'How long of that is spent without an answer of the store; then calls that budgets count are refused with 503.',
+      min: 1_000,
+      max: 3_600_000,
+      default: 300_000,
+    }),
     ...evidenceSettings({ full: 'no call is forwarded', stale: 'every call is refused' }),
     POLICY_CACHE: setting.boolean({
       meaning:

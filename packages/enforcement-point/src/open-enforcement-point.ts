@@ -46,6 +46,7 @@ import { type CallRates, callRates } from './call-rates.ts'
 import type { AuthMode } from './callers/auth-settings.ts'
 import { type Callers, openCallers } from './callers/open-callers.ts'
 import { ChargeClient } from './charges/charge-client.ts'
+import { openSlices } from './charges/open-slices.ts'
 import { CredentialCache } from './credential/credential-cache.ts'
 import { type EnforcementMetrics, enforcementMetrics } from './enforcement-metrics.ts'
 import { type EnforcementConfiguration, LONGEST_UNCONFIRMED_MS } from './enforcement-settings.ts'
@@ -188,7 +189,8 @@ export async function openEnforcementPoint(
   const pools = new UpstreamPools({ guard })
   onStop('upstreams', () => pools.close())
   const credentials = new CredentialCache(sts, clock)
-  const budgets = new ChargeClient({ client: sts, required: config.BUDGET_REQUIRED, logger, metrics })
+  const slices = await openSlices({ config, client: sts, budgetsOf: (zone) => state.zone(zone)?.snapshot.budgets ?? [], logger, clock })
+  const budgets = new ChargeClient({ client: sts, required: config.BUDGET_REQUIRED, logger, metrics, slices })
   onStop('charges', () => budgets.close(SETTLE_MS))
   const rates = callRates({ perApplication: config.APPLICATION_RATE, unprovenPerSource: config.UNPROVEN_RATE })
   const taking: Record<string, (value: string) => void | Promise<void>> = {}

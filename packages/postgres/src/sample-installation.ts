@@ -3,6 +3,7 @@ import { type Application, type Event, newId, type PolicySetMember, type Session
 import { createAdminToken } from './admin-tokens.ts'
 import { addApplicationKey } from './application-keys.ts'
 import { addCredential } from './applications.ts'
+import { type BudgetSlice, writeSlices } from './budget-slices.ts'
 import { createBudget } from './budgets.ts'
 import { writeBook } from './charges.ts'
 import type { Queryable } from './database.ts'
@@ -191,7 +192,9 @@ async function sampleBudget(db: Queryable, zone: Zone, { id: application }: Pick
   }
   const begun = [{ budget: budget.id, startsAt: 0, spent: 1n, reserved: 1n }]
   await writeBook(db, zone.id, { changed: [], begun, charges: [charge], usage: [usage] })
-  return { budget, charge, usage }
+  const slice: BudgetSlice = { budget: budget.id, point: 'point-1', amount: 1n, turn: 1, expiresAt: NOW, lostAt: NOW }
+  await writeSlices(db, zone.id, [slice])
+  return { budget, charge, usage, slice }
 }
 
 async function leasedSession(db: Queryable, zone: Zone, application: { readonly id: Session['application'] }): Promise<Session> {

@@ -137,6 +137,16 @@ export type BudgetsTable = Archivable & {
 
 export type BudgetSpansTable = { zone: ZoneId; budget: BudgetId; starts_at: Timestamp; spent: string; reserved: string }
 
+export type BudgetSlicesTable = {
+  zone: ZoneId
+  budget: BudgetId
+  point: string
+  amount: string
+  turn: number
+  expires_at: Timestamp
+  lost_at: Timestamp
+}
+
 export type ChargesTable = {
   zone: ZoneId
   request: RequestId
@@ -340,6 +350,7 @@ export type Tables = StreamTables & {
   resources: ResourcesTable
   budgets: BudgetsTable
   budget_spans: BudgetSpansTable
+  budget_slices: BudgetSlicesTable
   charges: ChargesTable
   usage: UsageTable
   policies: PoliciesTable

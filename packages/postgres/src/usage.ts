@@ -76,6 +76,27 @@ export function usageInsert(zone: ZoneId, usage: readonly NewUsage[]): RawBuilde
       operation text, amount numeric, currency text, budgets text[], late boolean, at timestamptz, settled_at timestamptz)`
 }
 
+/** Usage of all zones of calls that were let through before this moment; at most so much. */
+export async function usageBefore(
+  db: Queryable,
+  before: UnixMillis,
+  most: number,
+): Promise<readonly { readonly zone: ZoneId; readonly request: RequestId }[]> {
+  const { rows } = await sql<{ zone: ZoneId; request: RequestId }>`
+    select zone, request from caracal_usage_before(${timestamp(before)}, ${most})`.execute(db)
+  return rows
+}
+
+/** Forgets what these requests cost; returns how many there were. */
+export async function purgeUsage(tx: Queryable, zone: ZoneId, requests: readonly RequestId[]): Promise<number> {
+  const result = await tx
+    .deleteFrom('usage')
+    .where('zone', '=', zone)
+    .where(sql<boolean>`request = any (${requests}::text[])`)
+    .executeTakeFirst()
+  return Number(result.numDeletedRows)
+}
+
 /** Newest first, by request id. */
 export async function listUsage(db: Queryable, zone: ZoneId, filter: UsageFilter, page: PageRequest): Promise<Page<Usage>> {
   const rows = await matching(db, zone, filter)

@@ -50,6 +50,8 @@ export const BudgetBody = Type.Object({
   standing: Type.Object({
     spent: Type.String(),
     reserved: Type.String(),
+    /** What enforcement points hold, to spend it while the store is away. */
+    held: Type.String(),
     remaining: Type.String(),
     resetsAt: Type.Union([Type.Number(), Type.Null()]),
   }),

@@ -1,5 +1,5 @@
 import type { ChargeDesk } from '@caracal/budgets'
-import { isId, ok, type ReplicaSnapshot, refuse, type SyncRequest, type ZoneId } from '@caracal/core'
+import { ChargesReply, isId, ok, type ReplicaSnapshot, refuse, type SyncRequest, type ZoneId } from '@caracal/core'
 import { answer, internal, Problem, type RouteRow, route } from '@caracal/service'
 import Type from 'typebox'
 import { ChargesBody, workOrders } from '../charges/charge-orders.ts'
@@ -95,20 +95,11 @@ export function internalRoutes(desk: {
       method: 'POST',
       path: '/internal/charges',
       who: internal(...ENFORCEMENT),
-      summary: 'Reserves, settles and releases what calls cost, many at once',
+      summary: 'Reserves, settles and releases what calls cost, and what a point may spend while the store is away; many at once',
       exposure: 'cluster',
       body: ChargesBody,
       reply: {
-        200: Type.Object({
-          answers: Type.Array(
-            Type.Object({
-              outcome: Type.String(),
-              expiresAt: Type.Optional(Type.Number()),
-              reason: Type.Optional(Type.String()),
-              data: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
-            }),
-          ),
-        }),
+        200: ChargesReply,
         503: Problem('store_unavailable'),
       },
       handle: async ({ body }) => answer(200, { answers: await workOrders(desk.charges, body.orders) }),

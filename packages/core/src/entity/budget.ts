@@ -34,6 +34,8 @@ export type BudgetStanding = {
   readonly spent: string
   /** What calls on their way have taken provisionally. */
   readonly reserved: string
+  /** What enforcement points hold, to spend it while the store is away. */
+  readonly held: string
   /** Never below zero. */
   readonly remaining: string
   /** When the window ends, or in a rolling one when the first of what counts leaves it; null when nothing will. */

@@ -1,11 +1,13 @@
-import { AMOUNT, isReason, ok, type RequestId, type Result, refuse, type ZoneId } from '@caracal/core'
+import { AMOUNT, type ChargeReply, ChargesReply, isReason, ok, type RequestId, type Result, refuse, type ZoneId } from '@caracal/core'
 import type { CallBudgets, Charge, ChargeRequest } from '@caracal/enforcement'
 import type { InternalClient, Logger, Metrics } from '@caracal/service'
-import { type ChargeReply, ChargesReply } from './charge-wire.ts'
+import type { BudgetSlices } from './budget-slices.ts'
+import type { SpentCall } from './spend-journal.ts'
 
 type Settlement =
   | { readonly act: 'settle'; readonly zone: ZoneId; readonly request: RequestId; readonly actual: string | null }
   | { readonly act: 'release'; readonly zone: ZoneId; readonly request: RequestId }
+  | SpentCall
 
 type Reservation = { readonly act: 'reserve' } & ChargeRequest
 
@@ -23,13 +25,17 @@ const MOST_KEPT = 100_000
 /**
  * Charges at the STS, many in one signed call (P-045). A reservation is answered or refused: nothing is let through on a guess. What is
  * settled or released is not lost while the STS is away: it is sent until it is answered, in the order it came. A reservation that was
- * not answered may stand there: it is released.
+ * not answered may stand there: it is released. While the store is away, and where it has no more, a call goes out on what this point
+ * holds for that, if it does (`BudgetSlices`).
  */
 export class ChargeClient implements CallBudgets {
   readonly required: boolean
   readonly #client: Pick<InternalClient, 'call'>
   readonly #logger: Logger
   readonly #outcomes: ReturnType<Metrics['counter']>
+  readonly #slices: BudgetSlices | undefined
+  /** The last call was not answered. */
+  #away = false
   #reserving: Waiting[] = []
   #settling: Settlement[] = []
   #flying = false
@@ -43,23 +49,46 @@ export class ChargeClient implements CallBudgets {
     readonly required: boolean
     readonly logger: Logger
     readonly metrics: Metrics
+    /** Absent: nothing is spent while the store is away. */
+    readonly slices?: BudgetSlices | undefined
   }) {
     this.#client = options.client
     this.required = options.required
     this.#logger = options.logger
+    this.#slices = options.slices
     this.#outcomes = options.metrics.counter('caracal_charges_total', 'Charges to budgets, by what became of them.', ['outcome'])
-    for (const outcome of ['charged', 'unmetered', 'refused', 'unavailable', 'settled', 'late', 'released', 'given_up'])
+    for (const outcome of ['charged', 'spent', 'unmetered', 'refused', 'unavailable', 'settled', 'late', 'released', 'given_up'])
       this.#outcomes.inc({ outcome }, 0)
     options.metrics.gauge('caracal_charges_unsettled', 'Settlements and releases that the STS has not answered yet.', [], (own) =>
       own.set(this.#settling.length),
     )
+    options.metrics.gauge('caracal_budget_slices', 'Budgets of which something is held for the time that the store is away.', [], (own) =>
+      own.set(this.#slices?.size ?? 0),
+    )
+    for (const call of this.#slices?.unsettled() ?? []) this.#enqueue(call)
   }
 
   readonly reserve = (request: ChargeRequest): Promise<Result<Charge | null>> =>
-    new Promise((answer) => {
+    this.#away && this.#slices !== undefined ? this.#whileAway(request) : this.#ask(request)
+
+  async #whileAway(request: ChargeRequest): Promise<Result<Charge | null>> {
+    return (await this.#spend(request, true)) ?? this.#ask(request)
+  }
+
+  #ask(request: ChargeRequest): Promise<Result<Charge | null>> {
+    return new Promise((answer) => {
       this.#reserving.push({ order: { act: 'reserve', ...request }, answer })
       this.#soon()
     })
+  }
+
+  /** On what this point holds; undefined: that does not do. */
+  async #spend(request: ChargeRequest, unconfirmed: boolean): Promise<Result<Charge> | undefined> {
+    const call = await this.#slices?.spend(request)
+    if (call === undefined) return undefined
+    this.#outcomes.inc({ outcome: 'spent' })
+    return ok(this.#spentCharge(call, unconfirmed))
+  }
 
   /** Resolves when nothing is on its way and nothing waits, or after so long. Milliseconds. */
   async close(withinMs: number): Promise<void> {
@@ -70,6 +99,7 @@ export class ChargeClient implements CallBudgets {
     await Promise.race([done, late])
     clearTimeout(timer)
     clearTimeout(this.#timer)
+    await this.#slices?.close(withinMs)
     if (this.#settling.length > 0)
       this.#logger.warn({ left: this.#settling.length }, 'charges were not settled; what they cost is given back when they expire')
   }
@@ -125,19 +155,25 @@ export class ChargeClient implements CallBudgets {
     })
     this.#flying = false
     const answers = answer.ok && answer.value.answers.length === orders.length ? answer.value.answers : undefined
+    this.#away = answers === undefined
     if (answers === undefined) {
       const reason = answer.ok ? 'sts_unavailable' : shown(answer.reason)
       this.#settling.unshift(...settlements)
       for (const { order, answer: tell } of reservations) {
-        this.#outcomes.inc({ outcome: 'unavailable' })
         this.#settling.push({ act: 'release', zone: order.zone, request: order.request })
-        tell(refuse(reason))
+        void this.#spend(order, true).then((spent) => {
+          if (spent === undefined) this.#outcomes.inc({ outcome: 'unavailable' })
+          tell(spent ?? refuse(reason))
+        })
       }
       if (this.#settling.length > 0) this.#later(RETRY_MS)
       if (this.#reserving.length > 0) this.#soon()
       return
     }
-    for (const [at] of settlements.entries()) this.#outcomes.inc({ outcome: answers[at]?.outcome ?? 'unknown' })
+    for (const [at, { act, request }] of settlements.entries()) {
+      this.#outcomes.inc({ outcome: answers[at]?.outcome ?? 'unknown' })
+      if (act === 'spend') this.#slices?.counted(request)
+    }
     for (const [at, waiting] of reservations.entries()) this.#answer(waiting, answers[settlements.length + at])
     this.#fly()
   }
@@ -145,9 +181,39 @@ export class ChargeClient implements CallBudgets {
   #answer({ order, answer }: Waiting, reply: ChargeReply | undefined): void {
     const outcome = reply?.outcome ?? 'refused'
     this.#outcomes.inc({ outcome })
-    if (outcome === 'charged') answer(ok(this.#charge(order, reply?.expiresAt ?? 0)))
-    else if (outcome === 'unmetered') answer(ok(null))
-    else answer(refuse(isReason(reply?.reason ?? '') ? (reply?.reason as 'budget_exceeded') : 'store_unavailable', undefined, reply?.data))
+    if (outcome === 'unmetered') answer(ok(null))
+    else if (outcome === 'charged') {
+      this.#slices?.note(order)
+      answer(ok(this.#charge(order, reply?.expiresAt ?? 0)))
+    } else {
+      const refusal = refuse(
+        isReason(reply?.reason ?? '') ? (reply?.reason as 'budget_exceeded') : 'store_unavailable',
+        undefined,
+        reply?.data,
+      )
+      if (refusal.reason !== 'budget_exceeded' || this.#slices === undefined) answer(refusal)
+      // What the store has no more this point may hold still.
+      else void this.#spend(order, false).then((spent) => answer(spent ?? refusal))
+    }
+  }
+
+  #spentCharge(call: SpentCall, unconfirmed: boolean): Charge {
+    let done = false
+    const once = (act: () => void) => {
+      if (done) return
+      done = true
+      act()
+    }
+    return {
+      expiresAt: Number.POSITIVE_INFINITY,
+      unconfirmed,
+      settle: (actual) =>
+        once(() => {
+          const cost = actual !== undefined && AMOUNT.test(actual) ? actual : null
+          this.#enqueue(this.#slices?.ended(call, cost) ?? call)
+        }),
+      release: async () => once(() => this.#slices?.giveBack(call)),
+    }
   }
 
   #charge({ zone, request }: Reservation, expiresAt: number): Charge {

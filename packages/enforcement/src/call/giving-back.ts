@@ -38,7 +38,8 @@ export async function givingBack<Facts extends Pick<CallFacts, 'mandate' | 'deci
       const { so: facts } = outcome
       const expiresAt = endOf(facts.mandate.claims, facts.decision)
       const { state, view } = dependencies
-      const degraded = state.doubted() || (view.provenAgo() ?? 0) > SILENT_SECONDS
+      const spentUnconfirmed = charges.size > 0 && [...charges].some((charge) => charge.unconfirmed === true)
+      const degraded = spentUnconfirmed || state.doubted() || (view.provenAgo() ?? 0) > SILENT_SECONDS
       return { decision: 'allow', facts, expiresAt, revocationPosition: view.position(), degraded, release }
     }
     const { refusal, at, so: facts } = outcome

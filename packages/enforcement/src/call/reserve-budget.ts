@@ -38,6 +38,8 @@ export type ChargeRequest = {
 export type Charge = {
   /** It is given back by itself then. */
   readonly expiresAt: UnixMillis
+  /** It was taken of what this replica holds, while the store is away. */
+  readonly unconfirmed?: boolean
   /** The call had its effect and cost this: a decimal of the price's currency; undefined: the price. Not waited for, and not forgotten. */
   readonly settle: (actual?: string) => void
   /** The call had no effect. */
