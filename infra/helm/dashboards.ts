@@ -121,6 +121,29 @@ const DASHBOARDS: Readonly<Record<string, readonly Panel[]>> = {
     },
     { title: 'Writers that were lost', unit: 'none', series: [['writers', 'max(caracal_audit_writers_lost{%})']] },
   ],
+  'mcp-adapter': [
+    { title: 'Messages', unit: 'reqps', series: [['{{server}} {{outcome}}', rate('caracal_mcp_requests_total', 'server, outcome')]] },
+    { title: 'Kinds of messages', unit: 'reqps', series: [['{{kind}}', rate('caracal_mcp_requests_total', 'kind')]] },
+    { title: 'Servers that take connections', unit: 'none', series: [['{{server}}', 'max by (server) (caracal_mcp_server_up{%})']] },
+    {
+      title: 'Why messages are refused or fail',
+      unit: 'reqps',
+      series: [
+        ['{{reason}}', 'sum by (reason) (rate(caracal_gateway_requests_total{%,role="mcp-adapter",outcome!="allow"}[$__rate_interval]))'],
+      ],
+    },
+    {
+      title: 'What the adapter adds',
+      unit: 's',
+      series: [
+        [
+          '99 %',
+          'histogram_quantile(0.99, sum by (le) (rate(caracal_gateway_overhead_seconds_bucket{%,role="mcp-adapter"}[$__rate_interval])))',
+        ],
+      ],
+    },
+    { title: 'Spool in use', unit: 'percentunit', series: [['{{pod}}', 'max by (pod) (caracal_spool_used_ratio{%,role="mcp-adapter"})']] },
+  ],
   stores: [
     {
       title: 'Connections to Postgres',

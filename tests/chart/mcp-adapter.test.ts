@@ -23,7 +23,8 @@ describe('switched on', () => {
     const [before, after] = await Promise.all([render(PRODUCTION), render(WITH_MCP_ADAPTER)])
     const added = after.list().filter((name) => !before.list().includes(name))
     const gateway = before.list().filter((name) => /\/caracal-gateway(-headless)?$/.test(name))
-    expect(added).toEqual(gateway.map((name) => name.replace('gateway', 'mcp-adapter')).toSorted())
+    const dashboard = 'ConfigMap/caracal-dashboard-mcp-adapter'
+    expect(added).toEqual([dashboard, ...gateway.map((name) => name.replace('gateway', 'mcp-adapter'))].toSorted())
     expect(added).toContain('StatefulSet/caracal-mcp-adapter')
   })
 

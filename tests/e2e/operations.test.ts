@@ -34,19 +34,18 @@ const DECIDING = [
 const SPOOL = ['caracal_spool_records', 'caracal_spool_oldest_seconds', 'caracal_spool_used_ratio', 'caracal_spool_write_errors_total']
 const OUTBOX = ['caracal_outbox_pending', 'caracal_outbox_dead', 'caracal_outbox_oldest_pending_seconds']
 
+const ENFORCING = [
+  'caracal_gateway_requests_total',
+  'caracal_gateway_overhead_seconds',
+  'caracal_gateway_sts_calls_total',
+  'caracal_gateway_sts_circuit_open',
+]
 /** What alerts, dashboards and rollout gates stand on. */
 const FAMILIES: Readonly<Record<ServiceRole, readonly string[]>> = {
   api: [...EVERY, ...DATABASE, ...OUTBOX],
   sts: [...EVERY, ...DATABASE, ...DECIDING, ...SPOOL, 'caracal_exchange_seconds', 'caracal_provider_refresh_total', 'caracal_task_overdue'],
-  gateway: [
-    ...EVERY,
-    ...DECIDING,
-    ...SPOOL,
-    'caracal_gateway_requests_total',
-    'caracal_gateway_overhead_seconds',
-    'caracal_gateway_sts_calls_total',
-    'caracal_gateway_sts_circuit_open',
-  ],
+  gateway: [...EVERY, ...DECIDING, ...SPOOL, ...ENFORCING],
+  'mcp-adapter': [...EVERY, ...DECIDING, ...SPOOL, ...ENFORCING, 'caracal_mcp_requests_total', 'caracal_mcp_server_up'],
   audit: [
     ...EVERY,
     ...DATABASE,
@@ -66,6 +65,8 @@ const FAMILIES: Readonly<Record<ServiceRole, readonly string[]>> = {
   coordinator: [...EVERY, ...DATABASE, ...DECIDING, ...OUTBOX, 'caracal_task_overdue'],
 }
 
+const ROLES: readonly ServiceRole[] = [...SERVICE_ROLES, 'mcp-adapter']
+
 async function scraped(service: Service): Promise<string> {
   const response = await fetch(`${service.metrics}/metrics`)
   expect(response.status).toBe(200)
@@ -75,11 +76,17 @@ async function scraped(service: Service): Promise<string> {
 describe('services as they are operated', () => {
   let services: Services
   beforeAll(async () => {
-    services = await startServices({ databaseUrl: await freshDatabaseUrl(), redisUrl: redisUrl(), firstPort: await freePorts(20) })
+    services = await startServices({
+      databaseUrl: await freshDatabaseUrl(),
+      redisUrl: redisUrl(),
+      firstPort: await freePorts(20),
+      replicas: { 'mcp-adapter': 1 },
+      environment: { MCP_SERVERS: 'tools=http://127.0.0.1:9/mcp' },
+    })
   })
   afterAll(() => services?.stop())
 
-  test.each(SERVICE_ROLES)('[1-09] %s exposes every family that alerts and gates stand on, and counters begin at 0', async (role) => {
+  test.each(ROLES)('[1-09] %s exposes every family that alerts and gates stand on, and counters begin at 0', async (role) => {
     const body = await scraped(services.service(role))
     const declared = new Set([...body.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name))
     expect(FAMILIES[role].filter((name) => !declared.has(name))).toEqual([])
@@ -90,7 +97,7 @@ describe('services as they are operated', () => {
 
   test('[1-09] every metric of ours that the chart’s alerts and dashboards ask for is in a live scrape', async () => {
     const declared = new Set<string>()
-    for (const role of SERVICE_ROLES)
+    for (const role of ROLES)
       for (const [, name = ''] of (await scraped(services.service(role))).matchAll(/^# TYPE (\S+) /gm)) declared.add(name)
     const files = readdirSync(CHART_FILES, { recursive: true, withFileTypes: true }).filter((one) => /\.(?:json|yaml)$/.test(one.name))
     const asked = files

@@ -11,7 +11,10 @@ import { caracal, type Ran } from './installation.ts'
 const MAIN = join(import.meta.dirname, '../../apps/cli/src/main.ts')
 
 export const SERVICE_ROLES = ['sts', 'api', 'audit', 'coordinator', 'gateway'] as const
-export type ServiceRole = (typeof SERVICE_ROLES)[number]
+/** There only when `replicas` says so. */
+const OPTIONAL_ROLES = ['mcp-adapter'] as const
+export type ServiceRole = (typeof SERVICE_ROLES)[number] | (typeof OPTIONAL_ROLES)[number]
+const ROLES = [...SERVICE_ROLES, ...OPTIONAL_ROLES]
 
 /** One role as a process of its own, on the same port each time it is started. */
 export type Service = {
@@ -53,7 +56,7 @@ export type ServicesOptions = {
   readonly redisUrl: string
   /** The first of 20 ports in a row that are free. */
   readonly firstPort: number
-  /** Processes of a role; one unless said otherwise. */
+  /** Processes of a role; one unless said otherwise, and none of the MCP Adapter. */
   readonly replicas?: Partial<Readonly<Record<ServiceRole, number>>>
   readonly environment?: Readonly<Record<string, string>>
   /** A folder: keys, tokens and logins are handed over as files in it, each named like its setting. */
@@ -71,13 +74,14 @@ export async function startServices(options: ServicesOptions): Promise<Services>
   const state = mkdtempSync(join(tmpdir(), 'caracal-services-'))
   let nextPort = options.firstPort
   const address = () => `http://127.0.0.1:${nextPort++}`
-  const names = SERVICE_ROLES.flatMap((role) =>
-    Array.from({ length: options.replicas?.[role] ?? 1 }, (_, at) => ({ role, name: at === 0 ? role : `${role}-${at + 1}` })),
+  const unasked = (role: ServiceRole) => (OPTIONAL_ROLES.some((one) => one === role) ? 0 : 1)
+  const names = ROLES.flatMap((role) =>
+    Array.from({ length: options.replicas?.[role] ?? unasked(role) }, (_, at) => ({ role, name: at === 0 ? role : `${role}-${at + 1}` })),
   )
   const places = names.map((one) => ({ ...one, url: address(), metrics: address(), spool: join(state, one.name) }))
   const balancers: Balancer[] = []
   const urls = {} as Record<ServiceRole, string>
-  for (const role of SERVICE_ROLES) {
+  for (const role of ROLES) {
     const own = places.filter((place) => place.role === role).map(({ url }) => url)
     if (own.length > 1) {
       const balancer = await startBalancer(nextPort++, own)
