@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gatewayConfiguration, startGateway } from '@caracal/gateway'
@@ -14,7 +14,8 @@ export function sharedKeys(): Readonly<Record<string, string>> {
 }
 
 /** A Gateway in this process with settings of its own, beside the STS of a world that has the same keys. */
-export function startGatewayBeside(world: World, environment: Readonly<Record<string, string>>): Promise<RunningService> {
+export async function startGatewayBeside(world: World, environment: Readonly<Record<string, string>>): Promise<RunningService> {
+  const spool = mkdtempSync(join(tmpdir(), 'caracal-beside-'))
   const config = gatewayConfiguration.parse({
     CARACAL_MODE: 'dev',
     HOST: '127.0.0.1',
@@ -23,8 +24,16 @@ export function startGatewayBeside(world: World, environment: Readonly<Record<st
     LOG_LEVEL: 'silent',
     STS_URL: world.sts.address.url,
     STREAMS_DRIVER: 'postgres',
-    SPOOL_DIR: mkdtempSync(join(tmpdir(), 'caracal-beside-')),
+    SPOOL_DIR: spool,
     ...environment,
   })
-  return startGateway(config, { streams: world.streams, logger: createLogger({ name: 'gateway', level: 'silent' }) })
+  const gateway = await startGateway(config, { streams: world.streams, logger: createLogger({ name: 'gateway', level: 'silent' }) })
+  return {
+    ...gateway,
+    stop: async () => {
+      const report = await gateway.stop()
+      rmSync(spool, { recursive: true, force: true })
+      return report
+    },
+  }
 }

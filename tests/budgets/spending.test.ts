@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -90,6 +90,8 @@ async function startRelay(to: number): Promise<typeof sts> {
   return made
 }
 
+const spools = mkdtempSync(join(tmpdir(), 'caracal-budgets-'))
+
 /** A Gateway as a process of its own; resolves when it is ready. */
 async function start(gateway: Gateway, more: Readonly<Record<string, string>> = {}): Promise<void> {
   const child = spawn(process.execPath, [MAIN, 'serve', 'gateway'], {
@@ -97,7 +99,7 @@ async function start(gateway: Gateway, more: Readonly<Record<string, string>> = 
       PATH: process.env.PATH ?? '',
       ...environment,
       PORT: new URL(gateway.url).port,
-      SPOOL_DIR: mkdtempSync(join(tmpdir(), 'caracal-b-')),
+      SPOOL_DIR: mkdtempSync(join(spools, 'gateway-')),
       ...more,
     },
     stdio: ['ignore', 'ignore', 'inherit'],
@@ -182,6 +184,7 @@ afterAll(async () => {
   sts?.stop()
   await world?.close()
   upstream?.stop()
+  rmSync(spools, { recursive: true, force: true })
 })
 
 type Answer = { readonly status: number; readonly body: Record<string, unknown> | undefined }

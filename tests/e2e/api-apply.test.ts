@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { apiConfiguration, startApi } from '@caracal/api'
@@ -34,6 +34,8 @@ describe('apply with an STS', () => {
     const streamKey = randomBytes(32)
     const streams = openStreams({ driver: 'postgres', database, keys: keyRing(streamKey), logger })
     closers.unshift(() => streams.close())
+    const spool = mkdtempSync(join(tmpdir(), 'caracal-spool-'))
+    closers.push(async () => rmSync(spool, { recursive: true }))
     const common = {
       CARACAL_MODE: 'dev',
       PORT: '0',
@@ -47,7 +49,7 @@ describe('apply with an STS', () => {
       stsConfiguration.parse({
         ...common,
         ISSUER_URL: 'http://127.0.0.1:8080',
-        SPOOL_DIR: mkdtempSync(join(tmpdir(), 'spool-')),
+        SPOOL_DIR: spool,
         ZONE_KEK: randomBytes(32).toString('hex'),
       }),
       { database, streams, logger },

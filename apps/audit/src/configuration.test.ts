@@ -1,15 +1,16 @@
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { ConfigurationError } from '@caracal/service'
-import { expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { auditConfiguration } from './configuration.ts'
 
 const key = () => randomBytes(32).toString('hex')
 const environment = { STREAMS_HMAC_KEY: key(), AUDIT_HMAC_KEY: key(), ZONE_KEK: key(), ISSUER_URL: 'https://sts.acme.io' }
 const folder = mkdtempSync(join(tmpdir(), 'caracal-anchor-'))
+afterAll(() => rmSync(folder, { recursive: true }))
 
 test('a file is an anchor', () => {
   const anchors = `${pathToFileURL(join(folder, 'a.jsonl')).href}, ${pathToFileURL(join(folder, 'b.jsonl')).href}`

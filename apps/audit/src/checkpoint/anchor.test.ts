@@ -1,14 +1,18 @@
-import { appendFileSync, mkdtempSync, readFileSync, statSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseNote } from '@caracal/ledger'
 import { readEntries } from '@caracal/postgres'
-import { expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { event, openWorld, until } from '../test-support/world.ts'
 import { fileAnchor } from './anchor.ts'
 
-const file = () => join(mkdtempSync(join(tmpdir(), 'caracal-anchor-')), 'anchors.jsonl')
+const folder = mkdtempSync(join(tmpdir(), 'caracal-anchor-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+/** Each time another one. */
+const file = () => join(mkdtempSync(join(folder, 'one-')), 'anchors.jsonl')
 
 test('the last note of each log is remembered over a restart, a torn line at the end is not in the way', async () => {
   const path = file()

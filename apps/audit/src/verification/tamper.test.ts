@@ -1,4 +1,4 @@
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -7,7 +7,7 @@ import { freshDatabaseUrl } from '@caracal/harness'
 import { leafHash, parseVerifierKey, type TrustedKey, verifyBundle } from '@caracal/ledger'
 import { findLogHead, latestCheckpoint, openBlock } from '@caracal/postgres'
 import pg from 'pg'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test } from 'vitest'
 import { event, openWorld, until, type World } from '../test-support/world.ts'
 
 const SIZE = 600
@@ -221,7 +221,9 @@ describe('somebody with all rights on the database', () => {
   )
 
   test('[P-103] an old backup that holds together in itself is found by the anchor outside the database', async () => {
-    const anchors = pathToFileURL(join(mkdtempSync(join(tmpdir(), 'caracal-anchors-')), 'anchors.jsonl')).href
+    const folder = mkdtempSync(join(tmpdir(), 'caracal-anchors-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const anchors = pathToFileURL(join(folder, 'anchors.jsonl')).href
     const { here, url, zone } = await grownWorld({ AUDIT_ANCHORS: anchors })
     await here.audit().stop()
     const backup = await state(here, zone)

@@ -1,13 +1,14 @@
 import { generateKeyPairSync } from 'node:crypto'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { formatVerifierKey, leafHash, noteSigner, readRoot, signCheckpoint, tilesInMemory, writeBundle } from '@caracal/ledger'
-import { expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { verify } from './audit.ts'
 
 const ORIGIN = 'sts.example.com/zones/zon_01h455vb4pex5vsknk084sn02q'
 const folder = mkdtempSync(join(tmpdir(), 'caracal-audit-verify-'))
+afterAll(() => rmSync(folder, { recursive: true }))
 const log = noteSigner(ORIGIN, generateKeyPairSync('ed25519').privateKey)
 const events = Array.from({ length: 20 }, (_, i) => `{"id":"evt_${i}","zone":"zon_01h455vb4pex5vsknk084sn02q"}`)
 

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdtempSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
@@ -123,6 +123,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   await migrateUp(fixtures, { app: 'test' })
   const database = await openDatabase({ url, pool: 5 })
   const driver = options.driver ?? 'postgres'
+  const spool = mkdtempSync(join(tmpdir(), 'caracal-sts-spool-'))
   const config = stsConfiguration.parse({
     CARACAL_MODE: 'dev',
     HOST: '127.0.0.1',
@@ -135,7 +136,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     GATEWAY_STS_HMAC_KEY: key(),
     ZONE_KEK: key(),
     ISSUER_URL: 'http://127.0.0.1:8080',
-    SPOOL_DIR: mkdtempSync(join(tmpdir(), 'caracal-sts-spool-')),
+    SPOOL_DIR: spool,
     STS_ADMIN_TOKEN,
     ...options.environment,
   })
@@ -336,6 +337,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
       await streams.close()
       await database.close()
       await fixtures.close()
+      rmSync(spool, { recursive: true, force: true })
     },
   }
 }
