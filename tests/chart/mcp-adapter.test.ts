@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { renderDifferences } from '../../apps/cli/src/rollout/render-gate.ts'
 import { CALL_GRAPH, calls, DOORS, OTHERS } from './call-graph.ts'
-import { render, template } from './helm.ts'
+import { type KubeObject, render, template } from './helm.ts'
 import { allowedCalls } from './network-matrix.ts'
 import { MCP_ADAPTER, PRODUCTION, PROFILES, WITH_MCP_ADAPTER } from './profiles.ts'
 import { at, listAt, merged, textAt } from './tree.ts'
@@ -152,6 +153,14 @@ describe('its policies', () => {
     const added = (await allowed(values)).filter((call) => !graph.includes(call))
     expect(added.filter((call) => call.includes('mcp-adapter'))).toEqual(opened)
   })
+})
+
+test('the check of a rollout holds it against what the process takes, and misses it nowhere else', async () => {
+  expect(renderDifferences([...(await render(PRODUCTION)).all])).toEqual([])
+  const objects = [...(await render(WITH_MCP_ADAPTER)).all]
+  expect(renderDifferences(objects)).toEqual([])
+  const swapped: KubeObject[] = JSON.parse(JSON.stringify(objects).replace('["serve","mcp-adapter"]', '["serve","gateway"]'))
+  expect(renderDifferences(swapped)).toEqual([expect.stringContaining('mcp-adapter runs serve gateway, not serve mcp-adapter')])
 })
 
 test('budgets: what must be counted is told to both enforcement points, how charges are kept to the STS', async () => {
