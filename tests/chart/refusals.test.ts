@@ -325,6 +325,13 @@ const REFUSALS: readonly Refusal[] = [
     refusedIn: STRICT,
     names: ['networkPolicy.extraEgress', 'components: [mcp-adapter]'],
   },
+  ...['ingress', 'httpRoute', 'loadBalancer'].map((kind) => ({
+    id: `V23 ${kind}`,
+    when: `the MCP Adapter is exposed by ${kind} and is not there`,
+    values: { mcpAdapter: { [kind]: { enabled: true } } },
+    refusedIn: EVERYWHERE,
+    names: [`mcpAdapter.${kind}.enabled`, 'mcpAdapter.enabled=true'],
+  })),
   {
     id: 'V23 public',
     when: 'clients would send mandates to the MCP Adapter in the clear',

@@ -286,6 +286,11 @@ audit.anchors has {{ . }}: an anchor is file:///path/anchors.jsonl on a volume o
 {{- define "caracal.faultsMcpAdapter" -}}
 {{- $own := .Values.mcpAdapter -}}
 {{- $policy := .Values.networkPolicy -}}
+{{- range $kind := list "ingress" "httpRoute" "loadBalancer" -}}
+{{- if and (index $own $kind).enabled (not $own.enabled) }}
+mcpAdapter.{{ $kind }}.enabled is true and mcpAdapter.enabled is false, so there is nothing to expose: set mcpAdapter.enabled=true
+{{- end -}}
+{{- end -}}
 {{- if $own.enabled -}}
 {{- /* V23 */ -}}
 {{- if not $own.servers }}
