@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, inject, test } from 'vitest'
 import { type Asked, CHART, renderedText, run } from './helm.ts'
 import { schemaLocation } from './json-schemas.ts'
-import { DEV, PRODUCTION, PROFILES, RC } from './profiles.ts'
+import { DEV, MCP_ADAPTER, PRODUCTION, PROFILES, RC } from './profiles.ts'
 import { at, listAt } from './tree.ts'
 
 /** The oldest Kubernetes that the chart supports, and the newest. */
@@ -31,6 +31,11 @@ const MORE: Readonly<Record<string, Asked>> = {
       ),
       services: {
         gateway: { loadBalancer: { enabled: true, sourceRanges: ['10.0.0.0/8'], class: 'internal' }, baseDomain: 'agents.acme.io' },
+      },
+      mcpAdapter: {
+        ...MCP_ADAPTER.mcpAdapter,
+        ingress: { enabled: true, host: 'mcp.acme.io', tlsSecretName: 'mcp-tls', className: 'nginx' },
+        loadBalancer: { enabled: true, sourceRanges: ['10.0.0.0/8'] },
       },
     },
   },
