@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { REASONS, type Reason, type Refusal, type RequestId, type Resource, type Result, refuse } from '@caracal/core'
-import { type CallFacts, type CallVerdict, decideCall, noLongerAllowed, type Presented } from '@caracal/enforcement'
+import { type CallFacts, type CallVerdict, decideCall, noLongerAllowed, type Presented, replayed } from '@caracal/enforcement'
 import {
   type CallRequest,
   chargeAnswered,
@@ -25,7 +25,7 @@ import {
   upstreamOf,
 } from '@caracal/enforcement-point'
 import { parseJsonBody, parseTraceparent } from '@caracal/service'
-import { EvidenceUnavailable, type EvidenceWriter } from '@caracal/streams'
+import { AlreadyClaimed, EvidenceUnavailable, type EvidenceWriter } from '@caracal/streams'
 import { sendRefusal } from './http-server.ts'
 import { parseRequestTarget } from './request-target.ts'
 import { pickResource, type RoutedRequest, routeRequest } from './route-request.ts'
@@ -142,9 +142,13 @@ class Call {
     if (!prepared.ok) return this.#takeBack(verdict, prepared)
     const { lease } = prepared.value
     try {
-      await this.#desk.point.evidence.record(this.#event(decisionEvent(verdict, this.#shown())))
+      await this.#recordAllowed(verdict)
     } catch (error) {
       lease.release()
+      if (error instanceof AlreadyClaimed) {
+        await verdict.release()
+        return this.#refuseDecided({ decision: 'deny', refusal: replayed(facts.mandate), at: 'reserveOnce', facts })
+      }
       if (!(error instanceof EvidenceUnavailable)) throw error
       await verdict.release()
       return this.#refuse(refuse('evidence_unavailable'))
@@ -306,6 +310,16 @@ class Call {
       chargeUnanswered(facts.charge, exchange.wentOut())
       this.#note(this.#event(outcomeEvent(facts, this.#shown(), outcome)))
     })
+  }
+
+  /** Durable when it resolves, and what the call may happen once for is this call's. */
+  async #recordAllowed(verdict: Extract<CallVerdict, { decision: 'allow' }>): Promise<void> {
+    const { evidence } = this.#desk.point
+    const event = this.#event(decisionEvent(verdict, this.#shown()))
+    const claim = verdict.claim()
+    if (claim === null) await evidence.record(event)
+    else if (evidence.recordClaiming === undefined) throw new Error('nothing is claimed later without a writer that claims')
+    else await evidence.recordClaiming(event, claim)
   }
 
   /** Evidence of what has no effect, or has had it: it is not waited for, and its failure is said aloud. */

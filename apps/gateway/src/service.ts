@@ -26,7 +26,8 @@ export async function startGateway(config: GatewayConfiguration, shared: Gateway
   const { state, refusals, sourceOf, logger, callers } = point
   const serving = {
     handle: governCalls({
-      point,
+      // A nonce is claimed in the commit of the evidence where both are in one store.
+      point: { ...point, calls: { ...point.calls, later: point.later } },
       baseDomain: config.GATEWAY_BASE_DOMAIN?.toLowerCase() ?? null,
       maxRequestBytes: config.MAX_REQUEST_BYTES,
       maxFirstByte: config.UPSTREAM_TIMEOUT / 1000,

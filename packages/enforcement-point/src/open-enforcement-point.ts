@@ -99,6 +99,8 @@ export type EnforcementPoint = {
   readonly callers: Callers
   /** Address that a request comes from, behind configured proxies. */
   readonly sourceOf: ReturnType<typeof createSourceOf>
+  /** For whoever records each allowed call with `recordClaiming`: `calls.later`. Undefined where evidence and claims are in two stores. */
+  readonly later: CallDependencies['later']
   /** What `decideCall` takes. */
   readonly calls: CallDependencies
   readonly probes: Probes
@@ -210,7 +212,8 @@ export async function openEnforcementPoint(
     takes,
   })
   // A nonce that this replica saw is refused without asking the store.
-  const uses = authMode === 'mandate' ? streams : rememberUses(streams, config.REPLAY_CACHE_SIZE)
+  const remembered = rememberUses(streams, authMode === 'mandate' ? 0 : config.REPLAY_CACHE_SIZE)
+  const uses = authMode === 'mandate' ? streams : remembered
   ownFiles(
     config,
     { database: carrier ?? undefined, streams: shared.streams === undefined ? streams : undefined },
@@ -271,6 +274,7 @@ export async function openEnforcementPoint(
     rates,
     callers,
     sourceOf: createSourceOf(config.TRUSTED_PROXIES),
+    later: evidence.recordClaiming === undefined ? undefined : remembered,
     calls: {
       state,
       view,

@@ -14,11 +14,19 @@ export type PoolState = { readonly max: number; readonly inUse: number; readonly
 /** What every repository takes first: statements on their own, or within the caller's transaction. */
 export type Queryable = Kysely<Tables> | Transaction<Tables>
 
+/** Placeholders are `$1`, `$2`, …; the name is at most 63 characters. */
+export type PreparedStatement = { readonly name: string; readonly text: string }
+
 /** Postgres, embedded (PGlite) or a server: the same SQL, the same migrations. */
 export type Database = {
   readonly kind: 'embedded' | 'server'
   /** Typed queries, each on its own connection. Throws inside `transaction`: there, every statement goes through `tx`. */
   readonly query: Kysely<Tables>
+  /**
+   * A statement that is the same each time, by itself on one connection, as `query`. A server parses and plans it once for each connection;
+   * nothing is built here. The name stands for this text everywhere.
+   */
+  prepared<Row>(statement: PreparedStatement, values: readonly unknown[]): Promise<readonly Row[]>
   /** One transaction, read committed; rolled back when `work` throws. Embedded: one at a time, in the order they were asked for. */
   transaction<T>(work: (tx: Transaction<Tables>) => Promise<T>): Promise<T>
   /** The same database as a service has it: under its role, and of zones only what `inZone` names (P-132). Closing it closes this one. */

@@ -1,7 +1,7 @@
 import { PGlite } from '@electric-sql/pglite'
-import { Kysely, type LogEvent, PGliteDialect, PostgresDialect, sql } from 'kysely'
+import { CompiledQuery, Kysely, type LogEvent, PGliteDialect, PostgresDialect, sql } from 'kysely'
 import type pg from 'pg'
-import type { Database, DatabaseLogger } from './database.ts'
+import type { Database, DatabaseLogger, PreparedStatement } from './database.ts'
 import { PARSERS, PG_TYPES } from './driver-types.ts'
 import { copyTemplate } from './embedded-template.ts'
 import { Listener } from './listener.ts'
@@ -54,6 +54,14 @@ function openServer(location: Extract<DatabaseLocation, { url: string }>, logger
   const listener = new Listener(clientSettings(location.url, application, within), logger)
   return assemble('server', new PostgresDialect({ pool: pools.pool }), {
     as: (service) => new PostgresDialect({ pool: scopedPool(() => pools.pool.connect(), service) }),
+    prepared: async ({ name, text }, values) => {
+      const client = (await pools.pool.connect()) as unknown as pg.PoolClient
+      try {
+        return (await client.query({ name, text, values: [...values] })).rows
+      } finally {
+        client.release()
+      }
+    },
     listen: (channel, onNotify, onReconnect) => listener.listen(channel, onNotify, onReconnect),
     relogin: async (url) => {
       if (!sameServer(location.url, url)) throw new Error('only the user and the password can change while it runs')
@@ -122,6 +130,8 @@ type Dialect = PostgresDialect | PGliteDialect
 type Parts = Pick<Database, 'listen' | 'pool' | 'relogin' | 'onConnectionWait'> & {
   readonly as: (service: ServiceRole) => Dialect
   readonly close: (kysely: Kysely<Tables>) => Promise<void>
+  /** Where the server keeps statements by name, for whoever is no service's view. */
+  readonly prepared?: (statement: PreparedStatement, values: readonly unknown[]) => Promise<unknown[]>
 }
 
 function assemble(kind: Database['kind'], dialect: Dialect, parts: Parts): Database {
@@ -136,12 +146,18 @@ function assemble(kind: Database['kind'], dialect: Dialect, parts: Parts): Datab
   let closing: Promise<void> | undefined
 
   /** The same connections, transactions and counts, seen as whoever the statements of this Kysely run as. */
-  const seenBy = (seen: Kysely<Tables>): Database => {
+  const seenBy = (seen: Kysely<Tables>, prepare: Parts['prepared']): Database => {
     const query = seen.withPlugin(scope.guard)
     whenOutboxWritten(query, outbox.raise)
     return {
       kind,
       query,
+      async prepared<Row>(statement: PreparedStatement, values: readonly unknown[]) {
+        scope.assertOutside()
+        if (prepare === undefined) return (await seen.executeQuery<Row>(CompiledQuery.raw(statement.text, [...values]))).rows
+        statements += 1
+        return (await prepare(statement, values)) as Row[]
+      },
       async transaction(work) {
         let wrote = false
         const result = await scope.run(() =>
@@ -156,7 +172,7 @@ function assemble(kind: Database['kind'], dialect: Dialect, parts: Parts): Datab
         return result
       },
       as(service) {
-        const view = views.get(service) ?? seenBy(new Kysely<Tables>({ dialect: parts.as(service), log }))
+        const view = views.get(service) ?? seenBy(new Kysely<Tables>({ dialect: parts.as(service), log }), undefined)
         views.set(service, view)
         return view
       },
@@ -173,7 +189,7 @@ function assemble(kind: Database['kind'], dialect: Dialect, parts: Parts): Datab
       },
     }
   }
-  return seenBy(kysely)
+  return seenBy(kysely, parts.prepared)
 }
 
 async function answersWithin(answer: Promise<unknown>, ms: number): Promise<void> {

@@ -19,6 +19,8 @@ export function transactionScope() {
     transformResult: async ({ result }) => result,
   }
   return {
+    /** Throws inside a transaction. */
+    assertOutside,
     /** For the Kysely instance that is used outside transactions. */
     guard,
     async run<T>(work: () => Promise<T>): Promise<T> {

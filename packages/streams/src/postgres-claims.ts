@@ -1,5 +1,5 @@
 import type { Database } from '@caracal/postgres'
-import { sql } from 'kysely'
+import { claimInPostgres } from './postgres-append.ts'
 import type { WantedClaim } from './wanted-claim.ts'
 
 /**
@@ -36,22 +36,12 @@ export function postgresClaims(database: Database): (key: string, owner: string,
     })
 }
 
-/** Answers everybody; a failure is the answer to all. Keys are taken in one order, so that two processes never wait for each other. */
+/** Answers everybody; a failure is the answer to all. */
 async function claimTogether(database: Database, wanted: ReadonlyMap<string, WantedClaim>): Promise<void> {
   const all = [...wanted.values()]
   try {
-    const { rows } = await sql<{ key: string; owner: string }>`
-      INSERT INTO stream_claims AS held (key, owner, expires_at)
-      SELECT key, owner, now() + ttl * interval '1 second'
-      FROM unnest(${all.map(({ key }) => key)}::text[], ${all.map(({ owner }) => owner)}::text[], ${all.map(({ ttl }) => ttl)}::float8[])
-        AS wanted (key, owner, ttl)
-      ORDER BY key COLLATE "C"
-      ON CONFLICT (key) DO UPDATE SET
-        owner = CASE WHEN held.expires_at <= now() THEN excluded.owner ELSE held.owner END,
-        expires_at = CASE WHEN held.expires_at <= now() THEN excluded.expires_at ELSE held.expires_at END
-      RETURNING key, owner`.execute(database.query)
-    const holders = new Map(rows.map(({ key, owner }) => [key, owner]))
-    for (const { key, owner, resolve } of all) resolve(holders.get(key) === owner)
+    const lost = await claimInPostgres(database, all)
+    for (const { key, resolve } of all) resolve(!lost.has(key))
   } catch (error) {
     for (const { reject } of all) reject(error)
   }

@@ -1,15 +1,17 @@
-import type { KeyRing } from '@caracal/core'
+import type { KeyRing, WorkStream } from '@caracal/core'
 import type { Database } from '@caracal/postgres'
 import { sql } from 'kysely'
 import { readBroadcast } from './broadcast-reader.ts'
 import { startHeartbeat } from './heartbeat.ts'
 import { sealMessage } from './message-authentication.ts'
+import { appendClaimingToPostgres, appendToPostgres, type WorkEntry } from './postgres-append.ts'
 import { beatInPostgres, PostgresBroadcastReader, publishToPostgres, tipInPostgres } from './postgres-broadcast.ts'
 import { postgresClaims } from './postgres-claims.ts'
+import { nudgeReaders } from './postgres-nudge.ts'
 import { standingOfPostgres } from './postgres-standing.ts'
 import { keepUp } from './postgres-upkeep.ts'
 import { listenForStreams } from './postgres-wake.ts'
-import { appendToPostgres, healthInPostgres, postgresQuarantine, postgresWorkSource } from './postgres-work.ts'
+import { healthInPostgres, postgresQuarantine, postgresWorkSource } from './postgres-work.ts'
 import { fromStore } from './store-unavailable.ts'
 import type { StreamLogger } from './stream-logger.ts'
 import type { Streams, Subscription } from './streams.ts'
@@ -29,6 +31,7 @@ const LOOK_MS = 1_000
 export function openPostgresStreams({ database, keys, logger, timing }: PostgresStreamsOptions): Streams {
   const wake = listenForStreams(database, logger)
   const claims = postgresClaims(database)
+  const nudge = nudgeReaders(database)
   const running = new Set<Subscription>()
   let written = false
   const upkeep = keepUp(database, logger, () => {
@@ -51,6 +54,12 @@ export function openPostgresStreams({ database, keys, logger, timing }: Postgres
   function write<T>(call: () => Promise<T>): Promise<T> {
     written = true
     return fromStore(call)
+  }
+
+  function sealed(stream: WorkStream, messages: readonly { readonly partition: string; readonly payload: string }[]): readonly WorkEntry[] {
+    return messages.map(({ partition, payload }) => {
+      return { partition, payload, seal: sealMessage(keys, { stream, kind: 'work', partition, payload }) }
+    })
   }
 
   return {
@@ -83,14 +92,15 @@ export function openPostgresStreams({ database, keys, logger, timing }: Postgres
         write(() => beatInPostgres(database, stream, payload, seal))
       return owned(startHeartbeat({ stream, keys, logger, beat }))
     },
-    append: (stream, messages) =>
-      write(() =>
-        appendToPostgres(
-          database,
-          stream,
-          messages.map((message) => ({ ...message, seal: sealMessage(keys, { stream, kind: 'work', ...message }) })),
-        ),
-      ),
+    append: async (stream, messages) => {
+      await write(() => appendToPostgres(database, stream, sealed(stream, messages)))
+      nudge.committed(stream)
+    },
+    appendClaiming: async (stream, messages, claims) => {
+      const lost = await write(() => appendClaimingToPostgres(database, stream, sealed(stream, messages), claims))
+      if (lost.size === 0) nudge.committed(stream)
+      return lost
+    },
     consume: async (stream, consumer) => {
       const source = postgresWorkSource({ database, wake, stream, consumer: consumer.consumer, timing })
       return owned(readWork({ stream, source, consumer, keys, logger, timing }))
@@ -105,6 +115,7 @@ export function openPostgresStreams({ database, keys, logger, timing }: Postgres
     ping: () => fromStore(() => database.ping()),
     standing: () => fromStore(() => standingOfPostgres(database)),
     close: async () => {
+      nudge.stop()
       await Promise.all([...running].map((subscription) => subscription.stop()))
       await upkeep.stop()
       await wake.stop()

@@ -1,31 +1,11 @@
 import type { WorkStream } from '@caracal/core'
 import type { Database } from '@caracal/postgres'
 import { sql } from 'kysely'
-import type { Seal } from './message-authentication.ts'
 import { WAKE_CHANNEL, type Wake } from './postgres-wake.ts'
 import type { Quarantined, StreamHealth, Streams } from './streams.ts'
 import type { SealedWork, Settlement, WorkSource, WorkTiming } from './work-reader.ts'
 
 const LOOK_MS = 1_000
-
-export type WorkEntry = { readonly partition: string; readonly payload: string; readonly seal: Seal }
-
-/** One statement: all or nothing, in order. */
-export async function appendToPostgres(database: Database, stream: WorkStream, entries: readonly WorkEntry[]): Promise<void> {
-  if (entries.length === 0) return
-  const column = (of: (entry: WorkEntry) => string) => entries.map(of)
-  await sql`
-    WITH added AS (
-      INSERT INTO stream_work (stream, partition, payload, key_id, mac)
-      SELECT ${stream}, partition, payload, key_id, mac
-      FROM unnest(
-        ${column((e) => e.partition)}::text[], ${column((e) => e.payload)}::text[],
-        ${column((e) => e.seal.key)}::text[], ${column((e) => e.seal.mac)}::text[]
-      ) WITH ORDINALITY AS entry (partition, payload, key_id, mac, at)
-      ORDER BY at
-    )
-    SELECT pg_notify(${WAKE_CHANNEL}, ${stream})`.execute(database.query)
-}
 
 type Row = {
   readonly id: number

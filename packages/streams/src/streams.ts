@@ -1,5 +1,6 @@
 import type { BroadcastStream, UnixMillis, WorkStream } from '@caracal/core'
 import type { StoreReason } from './store-unavailable.ts'
+import type { Claim } from './wanted-claim.ts'
 
 /** A place in one stream, opaque to callers, ordered within the stream. `''` is before the first message. */
 export type Position = string
@@ -96,6 +97,18 @@ export type Streams = {
 
   /** Appends in order, pipelined; resolves when the store has all of them. */
   append(stream: WorkStream, messages: readonly { readonly partition: string; readonly payload: string }[]): Promise<void>
+  /**
+   * Appends and claims in one commit: all of it, or of the messages nothing when somebody else has one of the keys. Returns the keys that
+   * others have; what could be claimed is claimed then, as by `claim`. No key may stand twice. Only where claims and messages are in
+   * one store that commits (Postgres).
+   */
+  readonly appendClaiming?:
+    | ((
+        stream: WorkStream,
+        messages: readonly { readonly partition: string; readonly payload: string }[],
+        claims: readonly Claim[],
+      ) => Promise<ReadonlySet<string>>)
+    | undefined
   consume(stream: WorkStream, consumer: WorkConsumer): Promise<Subscription>
   health(stream: WorkStream): Promise<StreamHealth>
   quarantine: {

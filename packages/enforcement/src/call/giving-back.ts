@@ -1,3 +1,4 @@
+import type { Claim } from '@caracal/streams'
 import type { CallDependencies, CallFacts, CallVerdict } from './governed-call.ts'
 import { endOf, type Start } from './mandate-steps.ts'
 import type { Outcome } from './pipeline.ts'
@@ -17,7 +18,14 @@ export async function givingBack<Facts extends Pick<CallFacts, 'mandate' | 'deci
 ): Promise<CallVerdict<Facts>> {
   const now = (dependencies.clock ?? Date.now)()
   const held = new Set<string>()
+  const { later } = dependencies
+  let wanted: Claim | null = null
   const claim: CallDependencies['claim'] = async (key, owner, ttl) => {
+    if (later !== undefined) {
+      if (!later.wants(key, owner)) return false
+      wanted = { key, owner, ttl }
+      return true
+    }
     const got = await dependencies.claim(key, owner, ttl)
     if (got) held.add(key)
     return got
@@ -26,8 +34,16 @@ export async function givingBack<Facts extends Pick<CallFacts, 'mandate' | 'deci
   const release = async () => {
     await Promise.all([...charges].map((charge) => charge.release()))
     charges.clear()
+    if (wanted !== null) later?.forget(wanted.key, wanted.owner)
+    wanted = null
     for (const key of held) await dependencies.release(key, call.requestId)
     held.clear()
+  }
+  const claimNow = () => {
+    const claiming = wanted
+    wanted = null
+    if (claiming !== null) held.add(claiming.key)
+    return claiming
   }
 
   let allowed = false
@@ -40,7 +56,7 @@ export async function givingBack<Facts extends Pick<CallFacts, 'mandate' | 'deci
       const { state, view } = dependencies
       const spentUnconfirmed = charges.size > 0 && [...charges].some((charge) => charge.unconfirmed === true)
       const degraded = spentUnconfirmed || state.doubted() || (view.provenAgo() ?? 0) > SILENT_SECONDS
-      return { decision: 'allow', facts, expiresAt, revocationPosition: view.position(), degraded, release }
+      return { decision: 'allow', facts, expiresAt, revocationPosition: view.position(), degraded, claim: claimNow, release }
     }
     const { refusal, at, so: facts } = outcome
     const decision: CallFacts['decision'] | undefined = facts.decision

@@ -11,6 +11,7 @@ import type {
   UnixSeconds,
   ZoneId,
 } from '@caracal/core'
+import type { Claim } from '@caracal/streams'
 import type { ProvenCaller } from '../caller/proven-caller.ts'
 import type { Mandate, MandateVerifier } from '../mandate/verify-mandate.ts'
 import type { OperationMatch } from '../operation/match-operation.ts'
@@ -54,6 +55,11 @@ export type CallDependencies = {
   /** One atomic set-if-absent shared by all replicas, as `Streams.claim`; throws when the store is away. */
   readonly claim: (key: string, owner: string, ttl: number) => Promise<boolean>
   readonly release: (key: string, owner: string) => Promise<void>
+  /**
+   * Set by who claims together with the evidence of the call (`EvidenceWriter.recordClaiming`): then nothing is claimed while it is
+   * decided, and the verdict says what to claim.
+   */
+  readonly later?: ClaimingLater | undefined
   /** Reads a zone anew because something in it is not known; see `ConfigurationFollower.refresh`. */
   readonly refresh?: ((zone: ZoneId) => Promise<void>) | undefined
   /** Confirms the configuration for this call; false: its source does not answer. Absent: what is held counts while it is current. */
@@ -65,6 +71,14 @@ export type CallDependencies = {
   readonly shed?: ((zone: ZoneId) => Refusal | null) | undefined
   /** Absent: nothing is charged. */
   readonly budgets?: CallBudgets | undefined
+}
+
+/** What this replica knows of claims before they are made. */
+export type ClaimingLater = {
+  /** False when somebody else is known to have the key. */
+  readonly wants: (key: string, owner: string) => boolean
+  /** It was not claimed after all. */
+  readonly forget: (key: string, owner: string) => void
 }
 
 /** What the steps establish, in this order. A refusal comes with what was established before it. */
@@ -96,6 +110,8 @@ export type CallVerdict<Facts = CallFacts> =
       readonly revocationPosition: string
       /** Decided from memory while what it stands on could not be confirmed (D-28): within its bounds, and said aloud. */
       readonly degraded: boolean
+      /** What has to be claimed with the evidence of the call, before it goes out; from then on `release` gives it back. Null: nothing. */
+      readonly claim: () => Claim | null
       /** Gives a single-use mandate and what was taken of budgets back: the call did not go out (P-066). */
       readonly release: () => Promise<void>
     }

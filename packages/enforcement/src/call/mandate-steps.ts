@@ -5,6 +5,7 @@ import {
   type Decision,
   type DecisionInput,
   ok,
+  type Refusal,
   type Result,
   refuse,
   type UnixMillis,
@@ -100,11 +101,16 @@ export async function reserve({ call, mandate, now, with: { claim } }: Has<'mand
   try {
     const got = await claim(use.key, call.requestId, use.ttl)
     if (got) return ok({ reserved: use.key })
-    return refuse(mandate.credential === undefined ? 'token_replayed' : 'nonce_replayed')
+    return replayed(mandate)
   } catch (error) {
     // Why it could not be claimed is said as it is: a full store is no policy (P-174).
     return refuse(error instanceof StoreUnavailable ? error.reason : 'store_unavailable')
   }
+}
+
+/** What happens once only was somebody else's call. */
+export function replayed({ credential }: Pick<CallFacts['mandate'], 'credential'>): Refusal<'token_replayed' | 'nonce_replayed'> {
+  return refuse(credential === undefined ? 'token_replayed' : 'nonce_replayed')
 }
 
 /** The zone after it was read anew: something in it is not known here yet. */

@@ -1,5 +1,5 @@
 import { ok, type Result, refuse, type Seconds, type UnixMillis } from '@caracal/core'
-import type { CallDependencies } from '../call/governed-call.ts'
+import type { CallDependencies, ClaimingLater } from '../call/governed-call.ts'
 import { type OneTimeUse, onlyHeader, type Presentation, type ProvenCaller } from './proven-caller.ts'
 
 export type ReplayRules = {
@@ -45,26 +45,39 @@ type Store = Pick<CallDependencies, 'claim' | 'release'>
  * A first look before the shared store: what this replica saw is refused without asking. It only ever refuses more, so it may be of any
  * size; the store decides about everything that it does not know.
  */
-export function rememberUses(store: Store, size: number): Store & { readonly remembered: () => number } {
+export function rememberUses(store: Store, size: number): Store & ClaimingLater & { readonly remembered: () => number } {
   const seen = new Map<string, string>()
+  const isElses = (key: string, owner: string) => {
+    const before = seen.get(key)
+    return before !== undefined && before !== owner
+  }
+  const remember = (key: string, owner: string) => {
+    if (size === 0) return
+    seen.set(key, owner)
+    if (seen.size <= size) return
+    const oldest = seen.keys().next()
+    if (!oldest.done) seen.delete(oldest.value)
+  }
+  const forget = (key: string, owner: string) => {
+    if (seen.get(key) === owner) seen.delete(key)
+  }
   return {
     async claim(key, owner, ttl) {
-      const before = seen.get(key)
-      if (before !== undefined && before !== owner) return false
+      if (isElses(key, owner)) return false
       const got = await store.claim(key, owner, ttl)
-      if (got && size > 0) {
-        seen.set(key, owner)
-        if (seen.size > size) {
-          const oldest = seen.keys().next()
-          if (!oldest.done) seen.delete(oldest.value)
-        }
-      }
+      if (got) remember(key, owner)
       return got
     },
     async release(key, owner) {
-      if (seen.get(key) === owner) seen.delete(key)
+      forget(key, owner)
       await store.release(key, owner)
     },
+    wants(key, owner) {
+      if (isElses(key, owner)) return false
+      remember(key, owner)
+      return true
+    },
+    forget,
     remembered: () => seen.size,
   }
 }

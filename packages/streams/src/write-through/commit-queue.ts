@@ -1,19 +1,25 @@
-import { EvidenceUnavailable } from '../evidence-writer.ts'
+import { AlreadyClaimed, EvidenceUnavailable } from '../evidence-writer.ts'
 import { pause } from '../pause.ts'
 import type { Wanted } from '../spool/append-log.ts'
 import type { StreamLogger } from '../stream-logger.ts'
+import type { Claim } from '../wanted-claim.ts'
 
 type Waiting = {
   readonly text: string
   readonly when: Wanted
+  /** What is claimed in the same commit. */
+  readonly claim: Claim | null
   readonly at: number
   readonly resolve: () => void
   readonly reject: (error: Error) => void
 }
 
 export type CommitQueueOptions = {
-  /** Commits these texts in order, all or none. */
-  readonly commit: (texts: readonly string[]) => Promise<void>
+  /**
+   * Commits these texts in order, all or none, with these claims. Returns the keys that others have: then no text was committed. No key
+   * stands twice.
+   */
+  readonly commit: (texts: readonly string[], claims: readonly Claim[]) => Promise<ReadonlySet<string>>
   readonly logger: StreamLogger
   /** How long an effect waits for its commit. Milliseconds. */
   readonly patienceMs: number
@@ -25,6 +31,8 @@ export type CommitQueueOptions = {
 const SOON_MS = 20
 /** After a failure the store is asked again so often; in between everything is refused at once. */
 const PROBE_MS = 500
+/** Commits begin this long after one another: under load what comes meanwhile shares one. Milliseconds. */
+const COMMIT_EVERY_MS = 2
 /** Most events of one commit. */
 const MOST_EVENTS = 4_096
 /** Commits that were given up and may still hang in a connection; with so many no new one is tried. */
@@ -44,6 +52,7 @@ export class CommitQueue {
   #running: Promise<void> | null = null
   #timer: NodeJS.Timeout | null = null
   #starting = false
+  #begun = Number.NEGATIVE_INFINITY
   #failedAt = Number.NEGATIVE_INFINITY
   #failing = false
   #abandoned = 0
@@ -57,14 +66,17 @@ export class CommitQueue {
     this.#options = options
   }
 
-  /** Resolves when the text is committed. @throws EvidenceUnavailable */
-  add(text: string, when: Wanted): Promise<void> {
+  /**
+   * Resolves when the text is committed, and what it claims is its.
+   * @throws EvidenceUnavailable, or AlreadyClaimed when somebody else has the key: then it is not committed.
+   */
+  add(text: string, when: Wanted, claim: Claim | null = null): Promise<void> {
     if (this.#closed) return Promise.reject(new EvidenceUnavailable('the evidence writer is closed'))
     if (when === 'now' && !this.writable()) return Promise.reject(new EvidenceUnavailable('the store takes no evidence'))
     if (when === 'soon' && this.#kept + text.length > this.#options.maxKept)
       return Promise.reject(new EvidenceUnavailable('too much evidence waits for the store'))
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ text, when, at: performance.now(), resolve, reject })
+      this.#waiting.push({ text, when, claim, at: performance.now(), resolve, reject })
       this.#kept += text.length
       this.#schedule(when === 'now' ? 0 : SOON_MS)
     })
@@ -113,7 +125,7 @@ export class CommitQueue {
     return left
   }
 
-  /** One commit at a time; `0` is after what came in this turn of the event loop. */
+  /** One commit at a time; `0` is after what came in this turn of the event loop, or the moment that lies between two commits. */
   #schedule(ms: number): void {
     if (this.#running !== null || this.#starting) return
     if (this.#timer !== null) {
@@ -131,7 +143,9 @@ export class CommitQueue {
     }
     if (ms === 0) {
       this.#starting = true
-      setImmediate(start)
+      const early = this.#begun + COMMIT_EVERY_MS - performance.now()
+      if (early <= 0 || this.#closed) setImmediate(start)
+      else setTimeout(start, early)
     } else this.#timer = setTimeout(start, ms).unref()
   }
 
@@ -141,12 +155,27 @@ export class CommitQueue {
   }
 
   async #run(): Promise<void> {
-    const taken = this.#waiting.splice(0, MOST_EVENTS)
+    let taken = this.#take()
     if (taken.length === 0) return
+    this.#begun = performance.now()
     this.#taken = taken
     try {
-      await this.#committed(taken.map(({ text }) => text))
-      this.#commits += 1
+      for (;;) {
+        const claims = taken.flatMap(({ claim }) => (claim === null ? [] : [claim]))
+        const lost = await this.#committed(
+          taken.map(({ text }) => text),
+          claims,
+        )
+        this.#commits += 1
+        if (lost.size === 0) break
+        // Nothing was committed. Whoever was late hears of it; the others are committed without them.
+        const late = taken.filter(({ claim }) => claim !== null && lost.has(claim.key))
+        taken = taken.filter((one) => !late.includes(one))
+        this.#taken = taken
+        this.#kept -= lengthOf(late)
+        for (const one of late) one.reject(new AlreadyClaimed('somebody else has the key'))
+        if (taken.length === 0) break
+      }
       if (this.#failing) this.#options.logger.info({}, 'evidence is committed again')
       this.#failing = false
       this.#kept -= lengthOf(taken)
@@ -163,6 +192,21 @@ export class CommitQueue {
     }
   }
 
+  /** What goes into the next commit. Of two who want one key the second waits for the commit after. */
+  #take(): readonly Waiting[] {
+    const keys = new Set<string>()
+    const taken: Waiting[] = []
+    const left: Waiting[] = []
+    for (const one of this.#waiting) {
+      const claimed = one.claim !== null && keys.has(one.claim.key)
+      if (one.claim !== null) keys.add(one.claim.key)
+      if (claimed || taken.length === MOST_EVENTS) left.push(one)
+      else taken.push(one)
+    }
+    this.#waiting = left
+    return taken
+  }
+
   #rejectAll(all: readonly Waiting[]): void {
     this.#ended = true
     for (const one of all) one.reject(new EvidenceUnavailable('the evidence writer is closed'))
@@ -176,8 +220,8 @@ export class CommitQueue {
     for (const one of refused) one.reject(refusal)
   }
 
-  async #committed(texts: readonly string[]): Promise<void> {
-    const commit = this.#options.commit(texts)
+  async #committed(texts: readonly string[], claims: readonly Claim[]): Promise<ReadonlySet<string>> {
+    const commit = this.#options.commit(texts, claims)
     const patience = new AbortController()
     let late = false
     const timeout = pause(this.#options.patienceMs, patience.signal).then(() => {
@@ -185,14 +229,14 @@ export class CommitQueue {
       late = true
       this.#abandoned += 1
       throw new Error(`no commit within ${this.#options.patienceMs} ms`)
-    })
+    }) as Promise<never>
     commit
       .catch(() => undefined)
       .finally(() => {
         if (late) this.#abandoned -= 1
       })
     try {
-      await Promise.race([commit, timeout])
+      return await Promise.race([commit, timeout])
     } finally {
       patience.abort()
     }

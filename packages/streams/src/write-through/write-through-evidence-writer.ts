@@ -2,8 +2,10 @@ import type { Clock, Event, KeyRing } from '@caracal/core'
 import { eventClock, type MadeEvent, makeEvent } from '../evidence/canonical-event.ts'
 import { evidencePayload, MAX_GROUP_BYTES, MAX_GROUP_EVENTS } from '../evidence/evidence-payload.ts'
 import type { SpoolEvidenceWriter } from '../evidence/spool-evidence-writer.ts'
+import type { EventDraft } from '../evidence-writer.ts'
 import type { StreamLogger } from '../stream-logger.ts'
 import type { Streams } from '../streams.ts'
+import type { Claim } from '../wanted-claim.ts'
 import { CommitQueue } from './commit-queue.ts'
 
 export type WriteThroughOptions = {
@@ -29,36 +31,38 @@ const STREAM = 'caracal.audit.events'
  */
 export function openWriteThrough(options: WriteThroughOptions): SpoolEvidenceWriter {
   const { service, keys, streams, logger, clock = Date.now, patienceMs = 5_000, maxKept = 16 * 1024 * 1024 } = options
-  if (streams.driver !== 'postgres') throw new TypeError('evidence is written through to Postgres only')
+  const { appendClaiming } = streams
+  if (appendClaiming === undefined) throw new TypeError('evidence is written through to Postgres only')
   let made = 0
   const queue = new CommitQueue({
     logger,
     patienceMs,
     maxKept,
-    commit: async (texts) => {
-      await streams.append(
-        STREAM,
-        groupsOf(texts).map((events) => ({
-          partition: service,
-          payload: evidencePayload(keys, { producer: service, first: null, events }),
-        })),
-      )
-      made += texts.length
+    commit: async (texts, claims) => {
+      const messages = groupsOf(texts).map((events) => ({
+        partition: service,
+        payload: evidencePayload(keys, { producer: service, first: null, events }),
+      }))
+      const lost = await appendClaiming(STREAM, messages, claims)
+      if (lost.size === 0) made += texts.length
+      return lost
     },
   })
   const moment = eventClock(clock)
+  const record = (draft: EventDraft, when: 'now' | 'soon', claim: Claim | null): Promise<string> => {
+    const { now, time } = moment()
+    let event: MadeEvent
+    try {
+      event = makeEvent(draft, service, time, now)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    return queue.add(event.text, when, claim).then(() => event.id)
+  }
   return {
     producer: service,
-    record: (draft, when = 'now') => {
-      const { now, time } = moment()
-      let event: MadeEvent
-      try {
-        event = makeEvent(draft, service, time, now)
-      } catch (error) {
-        return Promise.reject(error)
-      }
-      return queue.add(event.text, when).then(() => event.id)
-    },
+    record: (draft, when = 'now') => record(draft, when, null),
+    recordClaiming: (draft, claim) => record(draft, 'now', claim),
     writable: () => queue.writable(),
     health: () => ({
       made,

@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import { SILENT } from '../conformance/drivers.ts'
 import { verifyEvidence } from '../evidence/evidence-payload.ts'
 import type { SpoolEvidenceWriter } from '../evidence/spool-evidence-writer.ts'
-import { type EventDraft, EvidenceUnavailable } from '../evidence-writer.ts'
+import { AlreadyClaimed, type EventDraft, EvidenceUnavailable } from '../evidence-writer.ts'
 import { openStreams } from '../open-streams.ts'
 import type { Streams } from '../streams.ts'
 import { openWriteThrough, type WriteThroughOptions } from './write-through-evidence-writer.ts'
@@ -129,4 +129,52 @@ test('streams that are not on Postgres carry no evidence that is written through
   const redis = openStreams({ driver: 'redis', url: redisUrl(), keys: KEYS, logger: SILENT })
   expect(() => open({ streams: redis })).toThrow(TypeError)
   await redis.close()
+})
+
+/** What became of an event that claims: its id, or the name of what it was refused with. */
+function claiming(by: SpoolEvidenceWriter, key: string, owner: string, ttl = 60): Promise<string> {
+  return by.recordClaiming?.(draft, { key, owner, ttl }).catch((error: Error) => error.name) ?? Promise.resolve('cannot')
+}
+
+test('[P-017] who claims with the event and is late is refused, nothing of it is recorded, and nobody else of its commit is held back', async () => {
+  const others = openStreams({ driver: 'postgres', database, keys: KEYS, logger: SILENT })
+  const elsewhere = open({ streams: others })
+  const first = await claiming(writer, 'one', 'a')
+  const [late, free, plain, again] = await Promise.all([
+    claiming(elsewhere, 'one', 'b'),
+    claiming(elsewhere, 'two', 'b'),
+    elsewhere.record(draft),
+    claiming(writer, 'one', 'a'),
+  ])
+  expect(late).toBe(AlreadyClaimed.name)
+  expect([...(await ids())].sort()).toEqual([first, free, plain, again].sort())
+  expect(elsewhere.health()).toMatchObject({ records: 0, usedRatio: 0, writeErrors: 0 })
+  await elsewhere.close(0)
+  await others.close()
+})
+
+test('[P-017] of several that want one key at once one has it, in one process and in two; a key that ran out or was given back is free', async () => {
+  const others = openStreams({ driver: 'postgres', database, keys: KEYS, logger: SILENT })
+  const elsewhere = open({ streams: others })
+  for (let round = 0; round < 20; round += 1) {
+    const wanted = [writer, writer, elsewhere, elsewhere].map((one, at) => claiming(one, `race-${round}`, `owner-${at}`))
+    expect((await Promise.all(wanted)).filter((one) => one !== AlreadyClaimed.name)).toHaveLength(1)
+  }
+  expect(await ids()).toHaveLength(20)
+  await claiming(writer, 'short', 'a', 0.001)
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  expect(await claiming(elsewhere, 'short', 'b')).not.toBe(AlreadyClaimed.name)
+  await streams.release('short', 'b')
+  expect(await claiming(writer, 'short', 'c')).not.toBe(AlreadyClaimed.name)
+  expect(await streams.claim('short', 'd', 60)).toBe(false)
+  await elsewhere.close(0)
+  await others.close()
+})
+
+test('[P-100] more events than one group holds are one commit with what they claim, all of it or nothing', async () => {
+  await claiming(writer, 'taken', 'a')
+  const many = Array.from({ length: 600 }, (_, at) => claiming(writer, at === 300 ? 'taken' : `many-${at}`, `owner-${at}`))
+  const outcomes = await Promise.all(many)
+  expect(outcomes.filter((one) => one === AlreadyClaimed.name)).toHaveLength(1)
+  expect(await ids()).toHaveLength(600)
 })
