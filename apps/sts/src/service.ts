@@ -41,6 +41,7 @@ import { stsMetrics } from './metrics.ts'
 import type { RevocationDesk } from './oauth/revoke-mandate.ts'
 import { replicaDesk } from './replicas/replica-desk.ts'
 import { reportOwnState } from './replicas/report-own-state.ts'
+import { authorizationRoutes } from './routes/authorize.ts'
 import { discoveryRoutes } from './routes/discovery.ts'
 import { internalRoutes } from './routes/internal.ts'
 import { keyRoutes, rotationEvent } from './routes/keys.ts'
@@ -215,6 +216,7 @@ export async function startSts(config: StsConfiguration, shared: StsShared = {})
       routes: [
         ...tokenRoutes(desk, own, refusals),
         ...tokenStateRoutes(desk),
+        ...authorizationRoutes(),
         ...discoveryRoutes(zones, config.ISSUER_URL),
         ...internalRoutes({ replicas, credentials, sealing: { kek: config.ZONE_KEK, zones }, charges: charges.desk }),
         ...(config.STS_ADMIN_TOKEN === undefined ? [] : keyRoutes(zones, rotate)),

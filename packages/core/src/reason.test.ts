@@ -10,6 +10,7 @@ const OAUTH = [
   'invalid_grant',
   'unauthorized_client',
   'unsupported_grant_type',
+  'unsupported_response_type',
   'invalid_scope',
   'invalid_token',
   'insufficient_scope',

@@ -71,6 +71,12 @@ const entries = {
   },
   forbidden: { status: 403, title: 'The credential does not allow this', oauth: 'unauthorized_client' },
   unsupported_grant_type: { status: 400, title: 'The grant type is not supported', oauth: 'unsupported_grant_type' },
+  unsupported_response_type: {
+    status: 400,
+    title: 'No grant here uses the authorization endpoint',
+    oauth: 'unsupported_response_type',
+    fix: 'Ask the token endpoint, with the client_credentials grant.',
+  },
   invalid_grant: { status: 400, title: 'The grant is not valid', oauth: 'invalid_grant' },
   invalid_subject_token: { status: 400, title: 'The subject token is not acceptable', oauth: 'invalid_request' },
   invalid_actor_token: { status: 400, title: 'The actor token is not acceptable', oauth: 'invalid_request' },

@@ -23,6 +23,8 @@ it('[P-013] [P-021] metadata names the issuer byte for byte and only what is con
   expect(metadata).toMatchObject({
     issuer,
     token_endpoint: `${world.config.ISSUER_URL}/oauth/2/token`,
+    authorization_endpoint: `${world.config.ISSUER_URL}/oauth/2/authorize`,
+    response_types_supported: [],
     introspection_endpoint: `${world.config.ISSUER_URL}/oauth/2/introspect`,
     revocation_endpoint: `${world.config.ISSUER_URL}/oauth/2/revoke`,
     jwks_uri: `${world.config.ISSUER_URL}/zones/${zone.id}/jwks.json`,
@@ -30,9 +32,26 @@ it('[P-013] [P-021] metadata names the issuer byte for byte and only what is con
     token_endpoint_auth_methods_supported: ['client_secret_basic', 'client_secret_post', 'private_key_jwt'],
     scopes_supported: ['delegations', 'read', 'sessions'],
   })
-  for (const absent of ['authorization_endpoint', 'dpop_signing_alg_values_supported', 'registration_endpoint', 'userinfo_endpoint']) {
+  for (const absent of [
+    'code_challenge_methods_supported',
+    'dpop_signing_alg_values_supported',
+    'registration_endpoint',
+    'userinfo_endpoint',
+  ]) {
     expect(metadata).not.toHaveProperty(absent)
   }
+})
+
+it('the authorization endpoint tells everybody that no response type is supported, and redirects nobody', async () => {
+  const answer = await fetch(
+    `${world.sts.address.url}/oauth/2/authorize?response_type=code&client_id=app_x&redirect_uri=https%3A%2F%2Fevil.example%2F&scope=a&scope=b`,
+    { redirect: 'manual' },
+  )
+  expect([answer.status, answer.headers.get('location'), await answer.json()]).toMatchObject([
+    400,
+    null,
+    { error: 'unsupported_response_type', code: 'unsupported_response_type' },
+  ])
 })
 
 it('[P-011] [P-013] the key set has next and current, no private part, an ETag and five minutes', async () => {

@@ -7,6 +7,7 @@ import { BUILT_IN_SCOPES } from '../mint/resolve-resource.ts'
 import { GRANT_CLIENT_CREDENTIALS, GRANT_TOKEN_EXCHANGE } from '../mint/token-request.ts'
 import type { ZoneState } from '../zones/zone-state.ts'
 import type { Zones } from '../zones/zones.ts'
+import { AUTHORIZATION_PATH } from './authorize.ts'
 
 /** Key sets and metadata may be kept this long; the next key is published twice as long before it signs. */
 const CACHE = 'public, max-age=300'
@@ -87,7 +88,8 @@ export function serverMetadata(state: Pick<ZoneState, 'snapshot' | 'logKeys'>, i
     introspection_endpoint: `${base}/oauth/2/introspect`,
     revocation_endpoint: `${base}/oauth/2/revoke`,
     jwks_uri: `${base}/zones/${id}/jwks.json`,
-    // There is no authorization endpoint, so there is no response type either; RFC 8414 wants the member all the same.
+    // It answers that no response type is supported. RFC 8414 §2 lets it be left out here; the MCP SDK's clients then refuse all of this.
+    authorization_endpoint: `${base}${AUTHORIZATION_PATH}`,
     response_types_supported: [],
     grant_types_supported: [GRANT_CLIENT_CREDENTIALS, GRANT_TOKEN_EXCHANGE],
     ...authentication('token'),
