@@ -207,13 +207,17 @@ describe('revoking', () => {
       () => [],
     )
 
-  /** A revocation in the middle of mints, children and exchanges; how long until nothing below it worked any more, and what still did. */
-  async function race(kind: Kind): Promise<{ ms: number; survivors: number }> {
+  /**
+   * A revocation in the middle of mints, children and exchanges. From the moment that the Gateway refuses one mandate below it, it knows of
+   * it, and no other may work, however it was come by and however long anything took; those that do are survivors.
+   */
+  async function race(kind: Kind): Promise<{ kind: Kind; below: number; survivors: number }> {
     const root = await session()
     const own = await session(helper)
     const handed = await delegation(root, own)
     const [first = ''] = await mandateOf(lab.caller, { session: root })
     const delegated = () => mandateOf(lab.helper, { session: own, delegation: handed })
+    const [before = ''] = await delegated()
     const exchanged = (subject: string, by: Client) =>
       mandateOf(by, { grant_type: EXCHANGE, subject_token: subject, subject_token_type: ACCESS_TOKEN })
     const acts: (() => Promise<string[]>)[] = [
@@ -223,31 +227,28 @@ describe('revoking', () => {
       async () => mandateOf(lab.caller, { session: await session(caller, root).catch(() => 'gone') }),
       async () => (await Promise.all((await delegated()).map((token) => exchanged(token, lab.caller)))).flat(),
     ]
-    let answered = 0
     const kill = async () => {
       await sleep(Math.random() * 15)
       if (kind === 'session-api') await revoke('session', root)
       else if (kind === 'delegation') await made(`/delegations/${handed}/revoke`, caller, undefined)
       else await made(`/sessions/${root}/${kind}`, caller, undefined)
-      answered = performance.now()
     }
+    expect(await use(before)).toBe('allowed')
     const born = Promise.all(acts.map((act) => sleep(Math.random() * 25).then(act)))
     const [tokens] = await Promise.all([born, kill()])
     const below = [first, ...tokens.flat()].filter((token) => kind !== 'delegation' || claimsOf(token).dlg?.includes(handed))
-    let left = below
-    while (left.length > 0 && performance.now() - answered < 2_000) {
-      const outcomes = await Promise.all(left.map(use))
-      left = left.filter((_, at) => outcomes[at] === 'allowed')
-    }
-    return { ms: performance.now() - answered, survivors: left.length }
+    await expect.poll(() => use(before), { timeout: 30_000 }).toBe('token_revoked')
+    const outcomes = await Promise.all(below.map(use))
+    return { kind, below: below.length, survivors: outcomes.filter((outcome) => outcome === 'allowed').length }
   }
 
   test('in the middle of mints, children, delegations and exchanges leaves no survivor [P-038]', async () => {
     const kinds: Kind[] = ['session-api', 'end', 'suspend', 'delegation']
-    const found: { ms: number; survivors: number }[] = []
+    const found: { kind: Kind; below: number; survivors: number }[] = []
     for (let round = 0; round < 6; round++) found.push(...(await Promise.all(kinds.map(race))))
     expect(found.filter(({ survivors }) => survivors > 0)).toEqual([])
-  }, 60_000)
+    expect(found.filter(({ below }) => below > 1)).not.toEqual([])
+  }, 120_000)
 
   test.each(['delegation', 'provider', 'resource'])(
     'a %s cuts a running stream and refuses the next call [P-059] [P-060] [P-176]',
@@ -265,12 +266,12 @@ describe('revoking', () => {
       const ended = stream.text().catch(() => 'cut')
       const providers = await ask('api', 'GET', '/providers', key.admin)
       const target = { delegation: handed, resource: resources.get('second'), provider: providers.body.items[0]?.id }[kind] ?? ''
-      const began = performance.now()
       await revoke(kind, target)
+      // How soon is what the benchmark says; the mandate would have gone on for minutes.
       await ended
-      expect(performance.now() - began).toBeLessThan(3_000)
       expect((await gateway(`/r/${name}/stream`, token)).status).not.toBe(200)
     },
+    30_000,
   )
 })
 
