@@ -89,6 +89,8 @@ const CHANGED: Readonly<Record<string, unknown>> = {
   chargeExpiration: '7s',
   chargeMax: '2h',
   sweepInterval: '7s',
+  sliceTtl: '7s',
+  usageRetention: '30d',
 }
 
 /** What must hold for a key of services.<name> to matter, by the beginning of its path. */

@@ -165,15 +165,29 @@ test('the check of a rollout holds it against what the process takes, and misses
 
 test('budgets: what must be counted is told to both enforcement points, how charges are kept to the STS', async () => {
   const objects = await withAdapter({
-    budgets: { required: true, chargeExpiration: '2m', chargeMax: '1h', sweepInterval: '30s', sweepBatch: 50 },
+    budgets: {
+      required: true,
+      chargeExpiration: '2m',
+      chargeMax: '1h',
+      sweepInterval: '30s',
+      sweepBatch: 50,
+      slicePercent: 0,
+      sliceTtl: '1m',
+      usageRetention: '30d',
+    },
   })
   for (const component of ['gateway', 'mcp-adapter'] as const)
-    expect(envOf(objects.workload(component))).toMatchObject({ BUDGET_REQUIRED: 'true' })
+    expect(envOf(objects.workload(component))).toMatchObject({
+      BUDGET_REQUIRED: 'true',
+      PROVISIONAL_CHARGE_SLICE: '0',
+      PROVISIONAL_CHARGE_SLICE_TTL: '1m',
+    })
   expect(envOf(objects.workload('sts'))).toMatchObject({
     PROVISIONAL_CHARGE_EXPIRATION: '2m',
     PROVISIONAL_CHARGE_MAX: '1h',
     PROVISIONAL_CHARGE_SWEEP_INTERVAL: '30s',
     PROVISIONAL_CHARGE_SWEEP_BATCH: '50',
+    USAGE_RETENTION: '30d',
   })
   for (const component of ['api', 'audit', 'coordinator'] as const)
     expect(Object.keys(envOf(objects.workload(component))).filter((name) => /BUDGET|CHARGE/.test(name))).toEqual([])

@@ -172,7 +172,14 @@ const COMMON = [
 ] as const
 
 /** What every enforcement point takes beside it. */
-const ENFORCEMENT = ['STS_URL', 'SPOOL_DIR', 'UPSTREAM_HOST_ALLOWLIST', 'BUDGET_REQUIRED'] as const
+const ENFORCEMENT = [
+  'STS_URL',
+  'SPOOL_DIR',
+  'UPSTREAM_HOST_ALLOWLIST',
+  'BUDGET_REQUIRED',
+  'PROVISIONAL_CHARGE_SLICE',
+  'PROVISIONAL_CHARGE_SLICE_TTL',
+] as const
 
 /** Postgres only where it carries the streams. */
 const ENFORCEMENT_KEYS = [
@@ -187,6 +194,7 @@ const CHARGES = [
   'PROVISIONAL_CHARGE_MAX',
   'PROVISIONAL_CHARGE_SWEEP_INTERVAL',
   'PROVISIONAL_CHARGE_SWEEP_BATCH',
+  'USAGE_RETENTION',
 ] as const
 
 export const COMPONENTS: Readonly<Record<ComponentName, Component>> = {

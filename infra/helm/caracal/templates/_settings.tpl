@@ -29,6 +29,9 @@ PROVISIONAL_CHARGE_EXPIRATION: {{ $budgets.chargeExpiration | quote }}
 PROVISIONAL_CHARGE_MAX: {{ $budgets.chargeMax | quote }}
 PROVISIONAL_CHARGE_SWEEP_INTERVAL: {{ $budgets.sweepInterval | quote }}
 PROVISIONAL_CHARGE_SWEEP_BATCH: {{ int $budgets.sweepBatch | quote }}
+PROVISIONAL_CHARGE_SLICE: {{ int $budgets.slicePercent | quote }}
+PROVISIONAL_CHARGE_SLICE_TTL: {{ $budgets.sliceTtl | quote }}
+USAGE_RETENTION: {{ $budgets.usageRetention | quote }}
 {{- $servers := list }}
 {{- range $mcp.servers }}{{ $servers = append $servers (printf "%s=%s" .name .url) }}{{ end }}
 MCP_SERVERS: {{ join "," $servers | quote }}
