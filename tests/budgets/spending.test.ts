@@ -1,11 +1,5 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer, type ServerResponse } from 'node:http'
+import { rmSync } from 'node:fs'
 import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { readStandings } from '@caracal/budgets'
 import { type Budget, type BudgetHolder, type BudgetLimit, newId, type Session } from '@caracal/core'
 import { freePorts, freshDatabaseUrl } from '@caracal/harness'
@@ -14,17 +8,16 @@ import { sql } from 'kysely'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { established, openWorld, type World } from '../../apps/sts/src/test-support/world.ts'
 import { sharedKeys } from '../attacks/gateway-beside.ts'
+import { type Gateway, gatewayOn, kill, startGateway, startUpstream, type Upstream } from './processes.ts'
 
-const MAIN = join(import.meta.dirname, '../../apps/cli/src/main.ts')
 const PATIENT = { timeout: 30_000, interval: 100 }
 const price = (amount: string, more: object = {}) => ({ price: { amount, currency: 'EUR', ...more } })
 
 type Client = Awaited<ReturnType<World['application']>>
-type Gateway = { readonly url: string; child: ChildProcess | undefined }
 
 let world: World
 let zone: Budget['zone']
-let upstream: { readonly port: number; readonly held: ServerResponse[]; calls: number; stop(): void }
+let upstream: Upstream
 let sts: { readonly url: string; away: boolean; stop(): void }
 let environment: Record<string, string>
 let audience: string
@@ -32,25 +25,6 @@ const gateways: Gateway[] = []
 const clients = new Map<string, Client>()
 const budgets = new Map<string, Budget>()
 const sessions = new Map<string, Session>()
-
-/** Answers as its path says; `/hang` when the test lets it. */
-async function startUpstream(): Promise<typeof upstream> {
-  const held: ServerResponse[] = []
-  const server = createServer((request, response) => {
-    made.calls += 1
-    const [, what, value = ''] = (request.url ?? '').split('/')
-    if (what === 'hang') held.push(response)
-    else if (what === 'status') response.writeHead(Number(value)).end('as asked')
-    else response.writeHead(200, what === 'cost' ? { 'X-Cost': decodeURIComponent(value) } : {}).end('ok')
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const stop = () => {
-    server.close()
-    server.closeAllConnections()
-  }
-  const made = { port: (server.address() as AddressInfo).port, held, calls: 0, stop }
-  return made
-}
 
 /** The way to the STS, which can be cut. */
 async function startRelay(to: number): Promise<typeof sts> {
@@ -88,37 +62,6 @@ async function startRelay(to: number): Promise<typeof sts> {
     },
   }
   return made
-}
-
-const spools = mkdtempSync(join(tmpdir(), 'caracal-budgets-'))
-
-/** A Gateway as a process of its own; resolves when it is ready. */
-async function start(gateway: Gateway, more: Readonly<Record<string, string>> = {}): Promise<void> {
-  const child = spawn(process.execPath, [MAIN, 'serve', 'gateway'], {
-    env: {
-      PATH: process.env.PATH ?? '',
-      ...environment,
-      PORT: new URL(gateway.url).port,
-      SPOOL_DIR: mkdtempSync(join(spools, 'gateway-')),
-      ...more,
-    },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
-  gateway.child = child
-  for (;;) {
-    const ready = await fetch(`${gateway.url}/ready`).catch(() => undefined)
-    if (ready?.status === 200) return
-    if (child.exitCode !== null) throw new Error('the Gateway ended')
-    await sleep(100)
-  }
-}
-
-async function kill(gateway: Gateway | undefined): Promise<void> {
-  const child = gateway?.child
-  if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-  const gone = once(child, 'exit')
-  child.kill('SIGKILL')
-  await gone
 }
 
 async function budget(name: string, holder: BudgetHolder, limit: BudgetLimit): Promise<void> {
@@ -175,16 +118,16 @@ beforeAll(async () => {
     ...keys,
   }
   const first = await freePorts(2)
-  for (const port of [first, first + 1]) gateways.push({ url: `http://127.0.0.1:${port}`, child: undefined })
-  await Promise.all(gateways.map((gateway) => start(gateway)))
+  for (const port of [first, first + 1]) gateways.push(gatewayOn(port))
+  await Promise.all(gateways.map((gateway) => startGateway(gateway, environment)))
 }, 240_000)
 
 afterAll(async () => {
-  await Promise.all(gateways.map(kill))
+  await Promise.all(gateways.map((gateway) => kill(gateway)))
   sts?.stop()
   await world?.close()
   upstream?.stop()
-  rmSync(spools, { recursive: true, force: true })
+  for (const { spool } of gateways) rmSync(spool, { recursive: true, force: true })
 })
 
 type Answer = { readonly status: number; readonly body: Record<string, unknown> | undefined }
@@ -300,7 +243,7 @@ test('[P-045] another currency is a refusal; [4-17] BUDGET_REQUIRED refuses what
   expect(await call(mandate, '/dollars')).toMatchObject({ status: 403, body: { code: 'budget_currency', currency: 'EUR' } })
   const nobody = await mandateOf('nobody')
   expect((await call(nobody, '/dollars')).status).toBe(200)
-  await start(gateways[1] as Gateway, { BUDGET_REQUIRED: 'true' })
+  await startGateway(gateways[1] as Gateway, { ...environment, BUDGET_REQUIRED: 'true' })
   for (const path of ['/free', '/ok/1'])
     expect(await call(nobody, path, 1)).toMatchObject({ status: 403, body: { code: 'budget_required' } })
   expect(await call(mandate, '/free', 1)).toMatchObject({ status: 403, body: { code: 'budget_required' } })

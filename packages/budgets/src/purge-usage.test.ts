@@ -10,7 +10,7 @@ beforeAll(async () => {
 })
 afterAll(() => world?.close())
 
-test('[P-136] usage is forgotten after its retention, batch by batch, of every zone, until none is left; what windows count, and what is settled twice, is not touched', async () => {
+test('usage is forgotten after its retention, batch by batch, of every zone, until none is left; what windows count, and what is settled twice, is not touched', async () => {
   const zones = [await world.zone(), await world.zone()] as const
   const [zone] = zones
   const budget = await zone.budget({ limit: { calls: 1_000 } })

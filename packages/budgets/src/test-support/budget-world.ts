@@ -13,6 +13,7 @@ import {
   toBudget,
   type Usage,
 } from '@caracal/postgres'
+import { afterAll, beforeAll, beforeEach } from 'vitest'
 import { readStandings } from '../budget-standing.ts'
 import { type ChargeDesk, openChargeDesk } from '../charge-desk.ts'
 import type { ChargeAnswer, ReserveOrder } from '../charge-order.ts'
@@ -47,6 +48,31 @@ export type BudgetZone = {
 
 /** What a reservation came to: `charged`, `unmetered`, or why not. */
 export type Reserved = { readonly request: RequestId; readonly outcome: string; readonly data: unknown }
+
+/** One database for the tests of a block; for each test the clock at `START` and a zone of its own, once it runs. */
+export function freshZones(): { readonly world: BudgetWorld; readonly zone: BudgetZone } {
+  const made: { world?: BudgetWorld; zone?: BudgetZone } = {}
+  const there = <T>(one: T | undefined): T => {
+    if (one === undefined) throw new Error('only there while a test runs')
+    return one
+  }
+  beforeAll(async () => {
+    made.world = await budgetWorld()
+  })
+  afterAll(() => made.world?.close())
+  beforeEach(async () => {
+    there(made.world).clock.now = START
+    made.zone = await there(made.world).zone()
+  })
+  return {
+    get world() {
+      return there(made.world)
+    },
+    get zone() {
+      return there(made.zone)
+    },
+  }
+}
 
 export async function budgetWorld(): Promise<BudgetWorld> {
   const database = await openDatabase({ url: await freshDatabaseUrl() })
