@@ -2,11 +2,13 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import {
   Client,
+  ClientCredentialsProvider,
   discoverOAuthProtectedResourceMetadata,
   ProtocolError,
   SdkHttpError,
   StreamableHTTPClientTransport,
 } from '@modelcontextprotocol/client'
+import { ClientCredentialsProvider as OldProvider } from '@modelcontextprotocol/sdk/client/auth-extensions.js'
 import { Client as OldClient } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport as OldTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -118,7 +120,7 @@ describe('[P-088] lists and calls', () => {
     expect((await narrow.listTools()).tools.map(({ name }) => name)).toEqual(['get-sum'])
     expect((await narrow.listPrompts()).prompts).toEqual([])
     const modern = await connect('modern', await mandate(MODERN))
-    expect((await modern.listTools()).tools.map(({ name }) => name)).toEqual(['whoami', 'say-hello', 'ask'])
+    expect((await modern.listTools()).tools.map(({ name }) => name)).toEqual(['whoami', 'say-hello', 'say-priced', 'ask'])
     expect((await modern.listResources()).resources.map(({ uri }) => uri)).toEqual(['note://open'])
     expect((await modern.listPrompts()).prompts).toEqual([])
   })
@@ -135,6 +137,13 @@ describe('[P-088] lists and calls', () => {
     const call = client.callTool({ name, arguments: args })
     if (expected === 'allowed') expect(await call).toMatchObject({ content: [{ text: expect.stringContaining('3') }] })
     else expect(await refusal(call)).toBe(expected)
+  })
+
+  test('conditions read of the request what they may read everywhere', async () => {
+    const token = await mandate(MODERN)
+    const hello = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'say-hello', arguments: {} } }
+    expect((await post('/mcp/modern', token, hello)).status).toBe(200)
+    expect((await post('/mcp/modern', token, hello, { accept: 'text/crawler' })).status).toBe(404)
   })
 
   test('resources and prompts are decided one by one too', async () => {
@@ -225,6 +234,33 @@ describe('[P-091] discovery and credentials', () => {
     const token = await world.mandate({ resource: found.resource, scope: found.scopes_supported?.join(' ') ?? '' })
     const client = await connect('discovered', token)
     expect(await client.callTool({ name: 'echo', arguments: { message: 'found' } })).toMatchObject({ content: [{ text: 'Echo: found' }] })
+  })
+
+  test.each([
+    ['this line of the SDK', true],
+    ['the line before it', false],
+  ])('a client of %s that has nothing but a client secret finds the issuer, gets a mandate by itself, and calls', async (_what, isNew) => {
+    const own = {
+      clientId: world.agent.id,
+      clientSecret: world.agent.secret,
+      expectedIssuer: `${world.installation.endpoints.sts}/zones/${world.zone}`,
+    }
+    const url = new URL(`${world.url}/mcp/discovered`)
+    const about = { name: 'test', version: '1' }
+    const echo = { name: 'echo', arguments: { message: 'found' } }
+    let said: unknown
+    if (isNew) {
+      const client = new Client(about, { versionNegotiation: { mode: 'auto' } })
+      open.push(client)
+      await client.connect(new StreamableHTTPClientTransport(url, { authProvider: new ClientCredentialsProvider(own) }))
+      said = await client.callTool(echo)
+    } else {
+      const client = new OldClient(about)
+      open.push(client)
+      await client.connect(new OldTransport(url, { authProvider: new OldProvider(own) }) as Parameters<OldClient['connect']>[0])
+      said = await client.callTool(echo)
+    }
+    expect(said).toMatchObject({ content: [{ text: 'Echo: found' }] })
   })
 
   test("the server gets the provider's credential and never the caller's", async () => {

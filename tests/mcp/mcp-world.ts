@@ -57,6 +57,7 @@ scopes: ["use", "ask"]
 operations:
   - { method: tools/call, path: whoami, scope: "use" }
   - { method: tools/call, path: "say-*", scope: "use" }
+  - { method: tools/call, path: say-priced, scope: "use", price: { amount: "0.10", currency: EUR, actual: x-cost } }
   - { method: tools/call, path: ask, scope: "ask" }
   - { method: resources/read, path: "note://*", scope: "use" }
 ---
@@ -97,6 +98,13 @@ upstream: ${everything}
 egressAllow: [127.0.0.1/32]
 scopes: ["all"]
 ---
+kind: Budget
+zone: lab
+name: agent
+holder: agent
+limit: { amount: "1000", currency: EUR }
+per: month
+---
 kind: Policy
 zone: lab
 name: lab
@@ -119,6 +127,11 @@ rules:
     on: ["https://modern.example/"]
     for: { any: true }
     when: operation.tool == "say-secret" || operation.tool == "note://secret"
+  - id: not-for-crawlers
+    deny: ["use"]
+    on: ["https://modern.example/"]
+    for: { any: true }
+    when: has(operation.headers.accept) && operation.headers.accept == "text/crawler"
   - id: ask
     hold: ["tools:asked", "ask"]
     on: ["*"]

@@ -4,6 +4,9 @@ import { toNodeHandler } from '@modelcontextprotocol/node'
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server'
 import { z } from 'zod'
 
+/** What it says that a call costs, in the header `x-cost`. */
+export const COST = '0.03'
+
 export type ModernServer = {
   readonly url: string
   /** Headers and bodies of what reached it, oldest first. */
@@ -21,7 +24,7 @@ export async function startModern(): Promise<ModernServer> {
       server.registerTool('whoami', { description: 'Whose credential came' }, async () =>
         text(requestInfo?.headers.get('authorization') === null ? 'nobody' : 'known'),
       )
-      for (const name of ['say-hello', 'say-secret', 'ask', 'undeclared'])
+      for (const name of ['say-hello', 'say-priced', 'say-secret', 'ask', 'undeclared'])
         server.registerTool(name, { description: name, inputSchema: z.object({ to: z.string().optional() }) }, async ({ to }) =>
           text(`${name} ${to ?? ''}`),
         )
@@ -38,6 +41,7 @@ export async function startModern(): Promise<ModernServer> {
     for await (const part of request) parts.push(part as Buffer)
     const body = Buffer.concat(parts).toString()
     seen.push({ headers: request.headers, body })
+    response.setHeader('x-cost', COST)
     await handler(request, response, body === '' ? undefined : JSON.parse(body))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -1,3 +1,4 @@
+import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,6 +10,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { conforms } from './conformance.ts'
 import { type McpWorld, startMcpWorld } from './mcp-world.ts'
+import { COST } from './modern-server.ts'
 
 const EVERYTHING = 'https://everything.example/'
 const MODERN = 'https://modern.example/'
@@ -58,6 +60,13 @@ afterAll(async () => {
   await world.stop()
   rmSync(folder, { recursive: true, force: true })
 })
+
+/** What promtool says against a scrape. */
+function faultsOfMetrics(text: string): string {
+  execFileSync(join(import.meta.dirname, '../chart/install-promtool.sh'))
+  const { stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' })
+  return stdout + stderr
+}
 
 const key = (name: string) => readFileSync(join(world.installation.home, 'keys', name), 'utf8').trim()
 
@@ -128,7 +137,7 @@ describe('[P-089] what is decided is what is forwarded', () => {
       [3, 'insufficient_scope'],
       [4, undefined],
     ])
-    expect(answers[3]?.result?.tools?.map(({ name }) => name)).toEqual(['whoami', 'say-hello'])
+    expect(answers[3]?.result?.tools?.map(({ name }) => name)).toEqual(['whoami', 'say-hello', 'say-priced'])
     expect((await post(`${world.url}/mcp/modern`, token, [call('undeclared'), call('ask')])).status).toBe(404)
   })
 })
@@ -145,6 +154,17 @@ describe('clients without MCP', () => {
     const told = (await answer.json()) as { code?: string; isError?: boolean }
     return [answer.status, told.code ?? (told.isError === true ? 'tool error' : 'result'), answer.headers.get('x-caracal-decision')]
   }
+
+  test('what the server says that a call cost counts, as it does for clients with MCP', async () => {
+    const token = await world.mandate({ resource: MODERN, scope: 'use' })
+    expect((await post(`${world.url}/mcp/modern`, token, call('say-priced'))).status).toBe(200)
+    expect(await plain('/mcp/tool/call', { server: 'modern', tool: 'say-priced' })).toEqual([200, 'result', 'allow'])
+    const amounts = async () => {
+      const { stdout } = await world.installation.caracal(['--json', 'usage', '--zone', 'lab', '--resource', 'modern'])
+      return (JSON.parse(stdout) as { amount: string }[]).map(({ amount }) => amount)
+    }
+    await expect.poll(amounts).toEqual([COST, COST])
+  })
 
   test.each([
     ['a call', { server: 'everything', tool: 'echo', arguments: { message: 'x' } }, [200, 'result', 'allow']],
@@ -248,6 +268,7 @@ describe('[4-24] [P-092] health', () => {
   test('numbers, where the metrics port is the port of the calls', async () => {
     const metrics = await (await fetch(`${urls[1]}/metrics`)).text()
     expect(metrics).toMatch(/caracal_mcp_requests_total\{[^}]*server="everything",kind="tool",outcome="error"[^}]*\} 1/)
+    expect(faultsOfMetrics(metrics)).toBe('')
     expect(metrics).toMatch(/caracal_mcp_server_up\{[^}]*server="dead"[^}]*\} 0/)
     expect(await (await fetch(`${urls[1]}/stats`)).json()).toMatchObject({
       service: 'mcp-adapter',

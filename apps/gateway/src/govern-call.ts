@@ -19,6 +19,7 @@ import {
   type Lease,
   outcomeEvent,
   refusedLater,
+  shownHeaders,
   UploadBody,
   UploadError,
   type Upstream,
@@ -29,7 +30,7 @@ import { AlreadyClaimed, EvidenceUnavailable, type EvidenceWriter } from '@carac
 import { sendRefusal } from './http-server.ts'
 import { parseRequestTarget } from './request-target.ts'
 import { pickResource, type RoutedRequest, routeRequest } from './route-request.ts'
-import { isPlainJson, queryOf, shownHeaders } from './shown-to-rules.ts'
+import { isPlainJson, queryOf } from './shown-to-rules.ts'
 
 export type GatewayDesk = {
   readonly point: Pick<

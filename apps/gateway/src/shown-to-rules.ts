@@ -1,7 +1,5 @@
 import type { IncomingMessage } from 'node:http'
 
-/** Headers that conditions may read: what says something about the content, never a credential. */
-const SHOWN_HEADERS = ['accept', 'accept-language', 'content-type', 'content-language', 'if-match', 'if-none-match', 'user-agent'] as const
 const JSON_TYPE = /^application\/(?:[a-z0-9.+-]+\+)?json[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|"utf-8")[ \t]*)?$/i
 
 /**
@@ -22,16 +20,6 @@ export function queryOf(query: string): Record<string, string | string[]> {
     const known = found[name]
     if (known === undefined) found[name] = value
     else found[name] = Array.isArray(known) ? [...known, value] : [known, value]
-  }
-  return found
-}
-
-/** The headers that conditions may read, lower-case names; one that stands more than once is a list. */
-export function shownHeaders(request: Pick<IncomingMessage, 'headersDistinct'>): Record<string, string | readonly string[]> {
-  const found: Record<string, string | readonly string[]> = {}
-  for (const name of SHOWN_HEADERS) {
-    const values = request.headersDistinct[name]
-    if (values !== undefined) found[name] = values.length === 1 ? (values[0] ?? '') : values
   }
   return found
 }

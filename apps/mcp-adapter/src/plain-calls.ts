@@ -20,7 +20,7 @@ import { baseUrlOf, challengeOf } from './resource-metadata.ts'
 import { stillStands } from './send-upstream.ts'
 import { admit, bytesOf, type McpDesk, note } from './serve-server.ts'
 import { pickServer, type ServedServer } from './served-server.ts'
-import { type ServerClients, ServerRefused } from './server-clients.ts'
+import { type LastAnswer, type ServerClients, ServerRefused } from './server-clients.ts'
 
 type PlainCall = { readonly server: string; readonly agent: unknown; readonly message: Message & { readonly kind: 'request' } }
 
@@ -174,11 +174,11 @@ async function perform(
     cut: (reason) => cutting.abort(new ServerRefused(refuse(reason), true)),
   })
   const asked = await ask(clients, server, facts, message, { timeout: timeoutMs, signal: cutting.signal }).finally(remove)
-  const { result, wentOut } = asked
+  const { result, wentOut, answer } = asked
   const refused = result.ok ? null : result
-  // Nothing is known of headers here: an answer costs its price, and what did not get there costs nothing.
-  if (refused === null) chargeAnswered(charge, match?.operation?.price, { status: 200, header: () => undefined })
-  else chargeUnanswered(charge, wentOut)
+  if (answer === undefined) chargeUnanswered(charge, wentOut)
+  else
+    chargeAnswered(charge, match?.operation?.price, { status: answer.status, header: (name) => only(answer.headers[name.toLowerCase()]) })
   if (!wentOut) await allowed.release()
   note(
     point,
@@ -197,7 +197,7 @@ async function perform(
 type Ask = { readonly timeout: number; readonly signal: AbortSignal }
 
 /** What came of it, and whether the server may have heard of it. */
-type Asked = { readonly result: Result<JsonObject>; readonly wentOut: boolean }
+type Asked = { readonly result: Result<JsonObject>; readonly wentOut: boolean; readonly answer?: LastAnswer['answer'] }
 
 async function ask(
   clients: ServerClients,
@@ -208,13 +208,16 @@ async function ask(
   again = true,
 ): Promise<Asked> {
   let client: Client | undefined
+  const last: LastAnswer = {}
   try {
-    client = await clients.get(server, facts)
-    const result =
+    const connected = await clients.get(server, facts)
+    client = connected
+    const result = await clients.noting<JsonObject>(last, async () =>
       method === 'tools/call'
-        ? await client.callTool({ name: String(params.name), arguments: { ...(params.arguments as JsonObject) } }, options)
-        : await client.readResource({ uri: String(params.uri) }, { ...options, cacheMode: 'bypass' })
-    return { result: ok(result as JsonObject), wentOut: true }
+        ? await connected.callTool({ name: String(params.name), arguments: { ...(params.arguments as JsonObject) } }, options)
+        : await connected.readResource({ uri: String(params.uri) }, { ...options, cacheMode: 'bypass' }),
+    )
+    return { result: ok(result), wentOut: true, answer: last.answer }
   } catch (error) {
     // A session that the server forgot was never used for this call.
     if (again && client !== undefined && error instanceof SdkHttpError && error.status === 404) {
@@ -222,7 +225,7 @@ async function ask(
       await Promise.resolve()
       return ask(clients, server, facts, { kind: 'request', id: 1, method, params, whole: params }, options, false)
     }
-    return { result: refusalOf(error), wentOut: serverRefusalIn(error)?.wentOut ?? true }
+    return { result: refusalOf(error), wentOut: serverRefusalIn(error)?.wentOut ?? true, answer: last.answer }
   }
 }
 
@@ -244,4 +247,8 @@ function refusalOf(error: unknown): Refusal {
   if (error instanceof SdkError && error.code === SdkErrorCode.RequestTimeout) return refuse('upstream_timeout')
   if (error instanceof SdkError) return refuse('upstream_protocol_error', 'the server did not speak MCP')
   throw error
+}
+
+function only(value: string | string[] | undefined): string | undefined {
+  return typeof value === 'string' ? value : undefined
 }

@@ -7,6 +7,7 @@ import {
   decisionEvent,
   type EnforcementPoint,
   hasBody,
+  shownHeaders,
   UploadBody,
   UploadError,
 } from '@caracal/enforcement-point'
@@ -58,7 +59,7 @@ export async function admit(
       method: request.method ?? '',
       path: mcpPath(''),
       query: {},
-      headers: {},
+      headers: shownHeaders(request),
       body: async () => null,
       mcp: { tool: '', arguments: undefined },
       peer,

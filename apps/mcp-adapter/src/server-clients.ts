@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Resource } from '@caracal/core'
 import { type Refusal, refuse } from '@caracal/core'
 import type { PassageFacts } from '@caracal/enforcement'
@@ -22,6 +23,12 @@ export class ServerRefused extends Error {
 
 /** On whose behalf a server is asked. */
 export type Behalf = Pick<PassageFacts, 'resource' | 'zone' | 'mandate' | 'cutBy'>
+
+/** The last answer that a server gave while something was asked. Undefined: there was none. */
+export type LastAnswer = { answer?: { readonly status: number; readonly headers: Readonly<Record<string, string | string[] | undefined>> } }
+
+/** The client of the SDK hands out results alone: what else of an answer counts is found by who waits for it. */
+const asking = new AsyncLocalStorage<LastAnswer>()
 
 type Held = { readonly client: Promise<Client>; behalf: Behalf; usedAt: number }
 
@@ -64,6 +71,11 @@ export class ServerClients {
       this.#held.delete(key)
       throw error
     })
+  }
+
+  /** Whatever `ask` asks of clients, with what the server's last answer to it was. */
+  noting<T>(last: LastAnswer, ask: () => Promise<T>): Promise<T> {
+    return asking.run(last, ask)
   }
 
   /** Forgets a client that the server does not know any more. */
@@ -111,6 +123,8 @@ export class ServerClients {
     })
     if (!answer.ok) throw new ServerRefused(answer.reason === 'client_gone' ? refuse('upstream_timeout') : answer, wentOut)
     const { status, body } = answer.value
+    const last = asking.getStore()
+    if (last !== undefined) last.answer = answer.value
     const kept = new Headers()
     for (const name of ['content-type', 'mcp-session-id']) {
       const value = answer.value.headers[name]

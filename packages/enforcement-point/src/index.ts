@@ -23,6 +23,7 @@ export {
   type ResponsePlace,
   trailersForClient,
 } from './headers/header-hygiene.ts'
+export { shownHeaders } from './headers/shown-headers.ts'
 export { answerRefusal, type CallServerOptions, createCallServer, type Handle, MAX_HEADER_BYTES } from './listener/call-server.ts'
 export { clientCertificateOf, forgetCertificateOf } from './listener/client-certificate.ts'
 export { jsonAnswer, type MoreRoutes, ownRoutes } from './listener/own-routes.ts'
