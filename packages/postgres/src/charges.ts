@@ -51,7 +51,10 @@ export async function lockBudgets(
 
 export type RequestStanding = 'reserved' | 'expired' | 'settled'
 
-/** How requests stand, and the spans of each budget that begin at `since` or later: what a group of charges is decided with. */
+/**
+ * How requests stand, and the spans of each budget that begin at `since` or later: what a group of charges is decided with. Each request is
+ * looked up by itself: as a set, all usage of the zone is read while the server has no statistics of a table that grows.
+ */
 export async function readBook(
   tx: Queryable,
   zone: ZoneId,
@@ -69,9 +72,12 @@ export async function readBook(
     spent: string | null
     reserved: string | null
   }>`
-    select request as key, state, null::timestamptz as starts_at, null::numeric as spent, null::numeric as reserved
-      from charges where zone = ${zone} and request = any (${requests}::text[])
-    union all select request, 'settled', null, null, null from usage where zone = ${zone} and request = any (${requests}::text[])
+    select w.request as key, coalesce(u.state, c.state) as state, null::timestamptz as starts_at, null::numeric as spent,
+        null::numeric as reserved
+      from unnest(${requests}::text[]) as w (request)
+      left join lateral (select state from charges where zone = ${zone} and request = w.request limit 1) as c on true
+      left join lateral (select 'settled' as state from usage where zone = ${zone} and request = w.request limit 1) as u on true
+      where coalesce(u.state, c.state) is not null
     union all select s.budget, null, s.starts_at, s.spent, s.reserved
       from jsonb_to_recordset(${wanted}::jsonb) as w (budget text, since timestamptz)
       join budget_spans as s on s.budget = w.budget and s.starts_at >= w.since where s.zone = ${zone}`.execute(tx)

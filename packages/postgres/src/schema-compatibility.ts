@@ -2,7 +2,7 @@ import type { Database } from './database.ts'
 import { hasRecords } from './migrate-up.ts'
 
 /** Least schema this release runs with, and the level of its own migrations. */
-export const SCHEMA = { requires: 13, level: 13 } as const
+export const SCHEMA = { requires: 13, level: 14 } as const
 
 export type SchemaCompatibility = {
   /** `too_old`: wait for migrations. `too_new`: an older release must not run here; roll forward. */

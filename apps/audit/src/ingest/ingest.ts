@@ -17,7 +17,7 @@ export const AUDIT_GROUP = 'audit'
  * same for ten events as for a thousand. Milliseconds from the beginning of a batch to the next.
  */
 const FULL = 512 * 1_024
-const BETWEEN_MS = 40
+const BETWEEN_MS = 100
 
 export type Ingest = {
   readonly database: Database

@@ -178,3 +178,11 @@ test('[P-100] more events than one group holds are one commit with what they cla
   expect(outcomes.filter((one) => one === AlreadyClaimed.name)).toHaveLength(1)
   expect(await ids()).toHaveLength(600)
 })
+
+test('messages of evidence are compressed in the way that costs little', async () => {
+  const { rows } = await sql<{ how: string }>`
+    SELECT attcompression::text AS how FROM pg_attribute WHERE attrelid = 'stream_work'::regclass AND attname = 'payload'`.execute(
+    database.query,
+  )
+  expect(rows).toEqual([{ how: 'l' }])
+})
