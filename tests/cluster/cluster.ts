@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { makeCertificates } from './certificates.ts'
 import { startControlPlane } from './control-plane.ts'
 import { applyCrds } from './crds.ts'
-import { loadCaracal, loadPause, loadPostgres } from './images.ts'
+import { loadCaracal, loadPause, loadPostgres, loadPublished } from './images.ts'
 import { makeNetwork, removeNetwork } from './network.ts'
 import { POD_NETWORK, startContainerd, startDns, startNode } from './node.ts'
 import { stopOutside } from './outside.ts'
@@ -45,6 +45,7 @@ export async function startCluster(tell: (step: string) => void = () => {}): Pro
   tell('images')
   loadPause()
   loadCaracal()
+  loadPublished()
   loadPostgres()
   tell('node, DNS, volumes')
   await startNode()

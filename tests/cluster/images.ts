@@ -1,10 +1,16 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { parse } from 'yaml'
 import { inFolder, repository } from './place.ts'
 import { run } from './processes.ts'
 
 export const IMAGE = 'localhost/caracal'
+
+const { appVersion } = parse(readFileSync(join(repository, 'infra/helm/caracal/Chart.yaml'), 'utf8')) as { readonly appVersion: string }
+/** What the chart asks a registry for when its values say nothing else; the node has it, and the next one, already. */
+export const PUBLISHED = 'ghcr.io/caracal/caracal'
+export const PUBLISHED_TAG = appVersion
 const BUILDAH = { BUILDAH_ISOLATION: 'chroot', STORAGE_DRIVER: 'vfs' }
 const build = (program: string, args: readonly string[], extra: NodeJS.ProcessEnv = {}) =>
   execFileSync(program, args, { cwd: repository, env: { ...process.env, ...BUILDAH, ...extra }, stdio: ['ignore', 'pipe', 'inherit'] })
@@ -59,6 +65,22 @@ export function loadCaracal(): void {
     PACKAGES_BASE: 'localhost/debian-npm:1',
   })
   load(image, [image, `${IMAGE}:next`])
+}
+
+/**
+ * The same image under the name that the chart has for it. Elsewhere the certificates of managed stores come from authorities that
+ * everybody trusts; here they come from the cluster's own, so this image counts that among them.
+ */
+export function loadPublished(): void {
+  const name = `${PUBLISHED}:${PUBLISHED_TAG}`
+  if (present(name) && process.env.CARACAL_CLUSTER_IMAGE !== 'rebuild') return
+  const folder = mkdtempSync(inFolder('published-'))
+  const file = '/etc/ssl/everybody.crt'
+  copyFileSync(inFolder('pki/ca.crt'), join(folder, 'ca.crt'))
+  writeFileSync(join(folder, 'Dockerfile'), `FROM ${IMAGE}:dev\nCOPY --chmod=444 ca.crt ${file}\nENV NODE_EXTRA_CA_CERTS=${file}\n`)
+  build('buildah', ['build', '-q', '--tag', name, folder])
+  load(name, [name, `${PUBLISHED}:next`])
+  rmSync(folder, { recursive: true, force: true })
 }
 
 /** The Postgres of the dev overlay, which elsewhere comes from a registry. */

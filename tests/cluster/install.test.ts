@@ -1,5 +1,19 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type HelmVersion, helm, installCommand, kubectl, NAMESPACE, type Overlay, pods, prepare, remove, shell } from './installation.ts'
+import { IMAGE, PUBLISHED, PUBLISHED_TAG } from './images.ts'
+import {
+  type HelmVersion,
+  helm,
+  installCommand,
+  kubectl,
+  NAMESPACE,
+  type Overlay,
+  pods,
+  prepare,
+  prepareAsPrinted,
+  remove,
+  shell,
+} from './installation.ts'
+import { block } from './page-commands.ts'
 import { run, until } from './processes.ts'
 
 /** From `helm upgrade --install` to every pod Ready, images present. */
@@ -43,6 +57,11 @@ const COMMANDS = [
   'helm -n caracal history caracal',
 ]
 
+const INSTALL =
+  'helm upgrade --install caracal infra/helm/caracal --namespace caracal --create-namespace --values infra/helm/caracal/values.production.yaml'
+/** The page's own words for it. */
+const PRINTED = block('deploy-with-helm.md', '--create-namespace')
+
 const PORTS: Readonly<Record<string, number>> = { api: 3000, sts: 8080, gateway: 8081, audit: 9090, coordinator: 4000 }
 
 const CASES: readonly (readonly [Overlay, HelmVersion])[] = [
@@ -55,14 +74,20 @@ const CASES: readonly (readonly [Overlay, HelmVersion])[] = [
 ]
 
 describe.each(CASES)('%s with %s', (overlay, version) => {
+  // Production as the page prints it, with nothing added; the others with values for what this node has not.
+  const asPrinted = overlay === 'production'
+  const [first, next] = asPrinted ? [`${PUBLISHED}:${PUBLISHED_TAG}`, `${PUBLISHED}:next`] : [`${IMAGE}:dev`, `${IMAGE}:next`]
   let claimsAtFirst = ''
-  beforeAll(() => prepare(overlay))
+  beforeAll(() => (asPrinted ? prepareAsPrinted() : prepare(overlay)))
   afterAll(() => remove())
 
-  test(`the install command brings every pod to Ready within ${INSTALL_SECONDS} s`, async (context) => {
+  test(`${asPrinted ? '[0-15] ' : ''}the install command brings every pod to Ready within ${INSTALL_SECONDS} s`, async (context) => {
     const began = performance.now()
-    helm(version, ...installCommand(overlay, ...WAIT))
-    await allReady(overlay, 'localhost/caracal:dev')
+    if (asPrinted) {
+      expect(PRINTED.replaceAll(/\s*\\\n\s*/g, ' ').trim()).toBe(INSTALL)
+      shell(PRINTED, version)
+    } else helm(version, ...installCommand(overlay, ...WAIT))
+    await allReady(overlay, first)
     const seconds = (performance.now() - began) / 1000
     process.stderr.write(`  ${overlay}, ${version}: all Ready ${seconds.toFixed(1)} s after the install began\n`)
     context.annotate(`all Ready after ${seconds.toFixed(1)} s`)
@@ -119,17 +144,19 @@ describe.each(CASES)('%s with %s', (overlay, version) => {
   })
 
   test('[0-23] [P-147] an upgrade to a new tag replaces every pod and keeps the claims', async () => {
-    helm(version, ...installCommand(overlay, ...WAIT, '--set', 'global.tag=next', '--set', 'global.logLevel=warn'))
-    await allReady(overlay, 'localhost/caracal:next')
+    const changed = [...WAIT, '--set', 'global.tag=next', '--set', 'global.logLevel=warn']
+    if (asPrinted) shell(`${PRINTED.trimEnd()} ${changed.join(' ')}`, version)
+    else helm(version, ...installCommand(overlay, ...changed))
+    await allReady(overlay, next)
     expect(claims()).toBe(claimsAtFirst)
   })
 
   test('[0-23] a rollback brings the tag of before back, with the same claims', async () => {
     expect(shell('helm -n caracal history caracal', version)).toMatch(/2\s.*deployed/)
     shell('helm -n caracal rollback caracal 1 --wait --timeout 300s', version)
-    expect(image('deploy/caracal-api')).toBe('localhost/caracal:dev')
-    expect(image('statefulset/caracal-sts')).toBe('localhost/caracal:dev')
-    await allReady(overlay, 'localhost/caracal:dev')
+    expect(image('deploy/caracal-api')).toBe(first)
+    expect(image('statefulset/caracal-sts')).toBe(first)
+    await allReady(overlay, first)
     expect(claims()).toBe(claimsAtFirst)
   })
 

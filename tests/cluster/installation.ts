@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { block, CARACAL } from './page-commands.ts'
 import { inFolder, POSTGRES_HOST, REDIS_HOST, repository } from './place.ts'
 import { run, tool } from './processes.ts'
 import { freshDatabase, POSTGRES_PASSWORD, REDIS_PASSWORD, redis } from './stores.ts'
@@ -28,27 +29,48 @@ export const installCommand = (overlay: Overlay, ...more: readonly string[]): re
 
 /** An empty namespace with the Secrets an operator brings, an empty database and an empty Redis. */
 export function prepare(overlay: Overlay): void {
-  remove()
+  emptyStores()
   kubectl('create', 'namespace', NAMESPACE)
-  for (const name of ['caracal', 'pod-security.kubernetes.io/enforce']) {
-    kubectl('label', 'namespace', NAMESPACE, name === 'caracal' ? 'name=caracal' : `${name}=restricted`)
-  }
-  freshDatabase('caracal')
-  redis('FLUSHALL')
-  offerVolumes()
+  restrict()
   kubectl('-n', NAMESPACE, 'create', 'secret', 'generic', 'stores-ca', `--from-file=ca.crt=${inFolder('pki/ca.crt')}`)
   run([tool('kubectl'), 'apply', '-n', NAMESPACE, '-f', '-'], { input: runtimeSecret(overlay) })
 }
 
+/** What a page has an operator do before the first install, with its own commands: the namespace and the runtime Secret. */
+export function prepareAsPrinted(): void {
+  emptyStores()
+  const commands = block('deploy-with-helm.md', 'caracal secrets generate')
+    .replace('<postgres-host>', POSTGRES_HOST)
+    .replace('<redis-host>', REDIS_HOST)
+    .replace('--database-password-file <file>', `--database-password-file ${secretFile('postgres-password', POSTGRES_PASSWORD)}`)
+    .replace('--redis-password-file <file>', `--redis-password-file ${secretFile('redis-password', REDIS_PASSWORD)}`)
+  shell(commands.replaceAll('npx caracal', CARACAL))
+  restrict()
+}
+
+function emptyStores(): void {
+  remove()
+  freshDatabase('caracal')
+  redis('FLUSHALL')
+  offerVolumes()
+}
+
+/** The namespace takes only pods of the restricted standard. */
+function restrict(): void {
+  kubectl('label', 'namespace', NAMESPACE, 'name=caracal', 'pod-security.kubernetes.io/enforce=restricted')
+}
+
+/** A file that only its owner reads, below the cluster's folder. */
+function secretFile(name: string, content: string): string {
+  writeFileSync(inFolder(name), content, { mode: 0o600 })
+  return inFolder(name)
+}
+
 /** What `caracal secrets generate` prints for these stores. */
 function runtimeSecret(overlay: Overlay): string {
-  const file = (name: string, content: string) => {
-    writeFileSync(inFolder(name), content, { mode: 0o600 })
-    return inFolder(name)
-  }
   const stores = [
-    ...['--database-host', POSTGRES_HOST, '--database-password-file', file('postgres-password', POSTGRES_PASSWORD)],
-    ...['--redis-host', REDIS_HOST, '--redis-password-file', file('redis-password', REDIS_PASSWORD)],
+    ...['--database-host', POSTGRES_HOST, '--database-password-file', secretFile('postgres-password', POSTGRES_PASSWORD)],
+    ...['--redis-host', REDIS_HOST, '--redis-password-file', secretFile('redis-password', REDIS_PASSWORD)],
   ]
   return caracal('secrets', 'generate', ...(overlay === 'dev' ? ['--profile', 'dev'] : stores))
 }

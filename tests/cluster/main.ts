@@ -17,8 +17,8 @@ A Kubernetes with one node is up. It has a network of its own: enter that first.
   export KUBECONFIG=${inFolder('admin.conf')} PATH=${inFolder('bin')}:$PATH
   kubectl get nodes
 
-kubectl and helm are there (Helm 3 in ${inFolder('bin-helm-3')}); a chart that is small enough for one node needs tests/cluster/values/small-node.yaml.
-The image is localhost/caracal:dev. Outside the pods, with TLS of ${inFolder('pki/ca.crt')}:
+kubectl and helm are there (Helm 3 in ${inFolder('bin-helm-3')}). The image is localhost/caracal:dev, and what the chart expects elsewhere is in
+tests/cluster/values/small-node.yaml; under the chart's own name for it the image needs no more values than the production overlay. Outside the pods, with TLS of ${inFolder('pki/ca.crt')}:
   ${databaseUrl('caracal')}
   ${redisUrl(0)}
 

@@ -1,31 +1,21 @@
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { fences } from '../docs/markdown-files.ts'
 import { hold, startExternalSecrets, stopExternalSecrets } from './external-secrets.ts'
 import { helm, kubectl, NAMESPACE, pods, remove, SMALL_NODE, shell } from './installation.ts'
-import { inFolder, NODE_ADDRESS, POSTGRES_HOST, REDIS_HOST, repository } from './place.ts'
+import { block, CARACAL } from './page-commands.ts'
+import { inFolder, NODE_ADDRESS, POSTGRES_HOST, REDIS_HOST } from './place.ts'
 import { run, tool, until } from './processes.ts'
 import { databaseUrl, freshDatabase, POSTGRES_PASSWORD, REDIS_PASSWORD, redis, redisUrl, sql } from './stores.ts'
 import { offerVolumes } from './volumes.ts'
 
-/** The one block of commands of a page that holds some words, as it stands there. */
-function block(page: string, holding: string): string {
-  const text = readFileSync(join(repository, 'docs/operations', page), 'utf8')
-  const found = fences(text).filter((fence) => fence.language === 'sh' && fence.text.includes(holding))
-  const [only, ...more] = found
-  if (only === undefined || more.length > 0) throw new Error(`${found.length} blocks of ${page} hold ${holding}`)
-  return only.text
-}
 const MANAGED = 'managed-kubernetes.md'
 const ROLLOUT = 'plan-a-rollout.md'
 const RESTORE = 'backup-and-restore.md'
 
-/** As a page says `npx caracal`, out of the work tree. */
-const caracal = `${join(repository, 'node_modules/.bin/node')} ${join(repository, 'apps/cli/src/main.ts')}`
 /** Commands of a page, in a folder of their own. */
-const inScratch = (commands: string): string => shell(`cd ${inFolder('scratch')}; ${commands.replaceAll('npx caracal', caracal)}`)
+const inScratch = (commands: string): string => shell(`cd ${inFolder('scratch')}; ${commands.replaceAll('npx caracal', CARACAL)}`)
 
 const key = () => randomBytes(32).toString('hex')
 const token = () => randomBytes(32).toString('base64url')
@@ -117,7 +107,7 @@ function gate(id: string) {
 function withStores(url: string, command: string): string {
   const settings = `DATABASE_URL='${url}' REDIS_URL='${redisUrl(0)}' CA_BUNDLE_FILE=${inFolder('pki/ca.crt')}`
   const names = `mount --bind ${inFolder('resolv.conf')} /etc/resolv.conf`
-  return run(['unshare', '--mount', 'bash', '-c', `set -e; ${names}; export ${settings}; ${command.replaceAll('npx caracal', caracal)}`])
+  return run(['unshare', '--mount', 'bash', '-c', `set -e; ${names}; export ${settings}; ${command.replaceAll('npx caracal', CARACAL)}`])
 }
 
 function preflight(url: string, ...args: readonly string[]): readonly { name: string; ok: boolean; class?: string }[] {

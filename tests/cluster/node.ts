@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { DNS_SERVICE, inFolder, NODE_ADDRESS, NODE_NAME, POD_RANGE, POSTGRES_HOST, REDIS_HOST } from './place.ts'
 import { run, startProcess, tool, until } from './processes.ts'
+import { shareProcessors, withProcessors } from './processors.ts'
 
 /** Names of what the node leaves outside its folder, so that it can be found again at the end. */
 export const POD_NETWORK = 'caracal-cluster-pods'
@@ -75,7 +76,7 @@ export async function startContainerd(): Promise<void> {
 }
 
 export async function startNode(): Promise<void> {
-  startProcess('kubelet', [
+  const kubelet = [
     tool('kubelet'),
     `--config=${inFolder('kubelet.yaml')}`,
     `--kubeconfig=${inFolder('node.conf')}`,
@@ -84,7 +85,8 @@ export async function startNode(): Promise<void> {
     `--root-dir=${inFolder('kubelet')}`,
     `--cert-dir=${inFolder('pki')}`,
     '--node-labels=topology.kubernetes.io/zone=zone-1,topology.kubernetes.io/region=region-1',
-  ])
+  ]
+  startProcess('kubelet', withProcessors(kubelet))
   startProcess('kube-proxy', [
     tool('kube-proxy'),
     `--kubeconfig=${inFolder('proxy.conf')}`,
@@ -98,6 +100,7 @@ export async function startNode(): Promise<void> {
   await until('the node is Ready', 120, () =>
     run([tool('kubectl'), 'get', 'node', NODE_NAME, '-o', 'jsonpath={.status.conditions[?(@.type=="Ready")].status}']).includes('True'),
   )
+  shareProcessors()
 }
 
 const corefile = () => `.:53 {
