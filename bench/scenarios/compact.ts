@@ -166,6 +166,8 @@ async function startCompact(
       AUTH_MODE: 'api_key',
       EVIDENCE: 'write-through',
       APPLICATION_RATE: '0',
+      // As the manifests have it.
+      NODE_OPTIONS: '--v8-pool-size=1',
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
