@@ -79,7 +79,7 @@ export async function startCompactProcess(options: {
     runs: () => runs(child),
     said: () => said.join(''),
     ready: async () => {
-      const deadline = Date.now() + 60_000
+      const deadline = Date.now() + 120_000
       while ((await probe('/ready')) !== 200) {
         if (!runs(child) || Date.now() > deadline) throw new Error(`${role} does not become ready: ${said.slice(-30).join('')}`)
         await sleep(50)

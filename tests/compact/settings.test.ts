@@ -5,7 +5,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { caracal } from '../e2e/installation.ts'
 import { type CompactProcess, databaseSettings, startCompactProcess } from './compact-process.ts'
-import { mint, setUp, startUpstream } from './governed.ts'
+import { mint, setUp, startUpstream, ZONE } from './governed.ts'
 
 /** One process as the manifests leave it, one with other values of the same keys, on one database. */
 const CHANGED = {
@@ -15,6 +15,7 @@ const CHANGED = {
   UPSTREAM_HOST_ALLOWLIST: 'allowed.example',
   POLICY_CACHE: 'false',
   DB_POOL_MAX: '4',
+  DB_POOL_TIMEOUT: '1s',
   METRICS_BEARER: 'a-bearer-of-twenty-characters',
 }
 
@@ -23,6 +24,8 @@ let environment: Record<string, string>
 let usual: CompactProcess
 let changed: CompactProcess
 let mandates: { usual: string; changed: string }
+let token = ''
+let credential = ''
 const upstream = startUpstream()
 const all: CompactProcess[] = []
 
@@ -39,10 +42,11 @@ beforeAll(async () => {
     ['token', 'create', 'first', '--role', 'admin', '--role', 'policy_author', '--role', 'operator', '--database'],
     environment,
   )
-  const credential = await setUp(usual, made.stdout.trim(), (await upstream).url)
+  token = made.stdout.trim()
+  credential = await setUp(usual, token, (await upstream).url)
   mandates = { usual: await mint(usual, credential), changed: await mint(changed, credential) }
   for (const process of [usual, changed]) while ((await ask(process)).status !== 200) await sleep(100)
-}, 120_000)
+}, 240_000)
 afterAll(async () => {
   await Promise.all(all.map((one) => one.end('SIGKILL')))
   ;(await upstream).stop()
@@ -123,6 +127,33 @@ describe('[4-13] [4-39] each setting changes what a process does', () => {
     expect(open).toBeGreaterThan(2)
   })
 
+  test('DB_POOL_TIMEOUT: how long a statement waits for a connection before its request is refused', async () => {
+    const answered = { usual: [] as number[], changed: [] as number[] }
+    const locker = new pg.Client({ connectionString: url })
+    await locker.connect()
+    let waiting: Promise<unknown>[] = []
+    try {
+      const zone = (await locker.query('SELECT id FROM zones WHERE name = $1', [ZONE])).rows[0]?.id
+      await locker.query('BEGIN')
+      await locker.query('LOCK TABLE usage IN ACCESS EXCLUSIVE MODE')
+      waiting = (['usual', 'changed'] as const).flatMap((name) =>
+        Array.from({ length: 20 }, async () => {
+          const { urls } = name === 'usual' ? usual : changed
+          const answer = await fetch(`${urls.api}/v1/zones/${zone}/usage`, { headers: { authorization: `Bearer ${token}` } })
+          answered[name].push(answer.status)
+        }),
+      )
+      // More wait than there are connections, all of which wait for the lock.
+      await expect.poll(() => answered.changed, { interval: 50 }).toContain(503)
+      expect(answered.usual).toEqual([])
+    } finally {
+      await locker.end()
+    }
+    await Promise.all(waiting)
+    expect(answered.usual).toEqual(Array(20).fill(200))
+    expect(answered.changed).toContain(200)
+  })
+
   test('DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_SSLMODE: the database is the one that they name', async () => {
     const named: readonly (readonly [string, string, RegExp])[] = [
       ['DB_HOST', 'nowhere.invalid', /is not known/],
@@ -139,15 +170,27 @@ describe('[4-13] [4-39] each setting changes what a process does', () => {
   }, 60_000)
 })
 
-test('UPSTREAM_HOST_ALLOWLIST: no other host is called', async () => {
-  const narrow = await startCompactProcess({ environment: { ...environment, UPSTREAM_HOST_ALLOWLIST: CHANGED.UPSTREAM_HOST_ALLOWLIST } })
+test('UPSTREAM_HOST_ALLOWLIST: no other host is called; POLICY_CACHE_SIZE: no more decisions are remembered', async () => {
+  const more = { UPSTREAM_HOST_ALLOWLIST: CHANGED.UPSTREAM_HOST_ALLOWLIST, POLICY_CACHE_SIZE: '2' }
+  const narrow = await startCompactProcess({ environment: { ...environment, ...more } })
   all.push(narrow)
   await narrow.ready()
   const answer = await fetch(`${narrow.url}/r/notes/notes/one`, { headers: { authorization: `Bearer ${mandates.usual}` } })
   expect(answer.status).toBeGreaterThanOrEqual(400)
   expect(((await answer.json()) as { code: string }).code).toMatch(/egress|upstream/)
+  for (let n = 0; n < 4; n += 1) {
+    const mandate = await mint(usual, credential)
+    for (const process of [usual, narrow])
+      await fetch(`${process.url}/r/notes/notes/one`, { headers: { authorization: `Bearer ${mandate}` } })
+  }
+  const remembered = async (process: CompactProcess) => {
+    const text = await (await fetch(`${process.metrics}/metrics`)).text()
+    return Number(/^caracal_decisions_remembered\{?[^\n]*? (\d+)$/m.exec(text)?.[1])
+  }
+  expect(await remembered(narrow)).toBe(2)
+  expect(await remembered(usual)).toBeGreaterThanOrEqual(5)
   expect(await narrow.end()).toBe(0)
-}, 60_000)
+}, 180_000)
 
 test('[4-22] the MCP Adapter with the STS beside it: probes and metrics of both on its one port', async () => {
   const adapter = await startCompactProcess({ role: 'mcp-adapter', beside: 'sts', migrate: false, environment, metricsOnMain: true })

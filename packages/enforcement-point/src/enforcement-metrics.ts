@@ -6,6 +6,7 @@ export function enforcementMetrics(
   now: {
     readonly zones: () => number
     readonly verified: () => number
+    readonly decisions: () => number
     readonly live: () => number
     readonly upstreams: () => number
     readonly credentials: () => number
@@ -17,6 +18,7 @@ export function enforcementMetrics(
   }
   gauge('caracal_zones_loaded', 'Zones in memory.', now.zones)
   gauge('caracal_verified_mandates', 'Verified mandates in memory.', now.verified)
+  gauge('caracal_decisions_remembered', 'Decisions in memory, which POLICY_CACHE_SIZE bounds for each zone.', now.decisions)
   gauge('caracal_gateway_live_calls', 'Forwarded calls in flight.', now.live)
   gauge('caracal_gateway_upstreams', 'Upstreams with a connection pool.', now.upstreams)
   gauge('caracal_gateway_credentials', 'Upstream credentials in memory.', now.credentials)

@@ -224,6 +224,7 @@ export async function openEnforcementPoint(
   const measured = enforcementMetrics(metrics, {
     zones: () => state.zones().length,
     verified: verifier.cached,
+    decisions: () => state.zones().reduce((sum, { decisions }) => sum + decisions.size, 0),
     live: () => live.size,
     upstreams: () => pools.size(),
     credentials: () => credentials.size,
