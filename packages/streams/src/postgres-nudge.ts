@@ -3,7 +3,7 @@ import type { Database } from '@caracal/postgres'
 import { WAKE_CHANNEL } from './postgres-wake.ts'
 
 /** Readers are told of what follows within this time at once. Milliseconds. */
-const TOGETHER_MS = 20
+const TOGETHER_MS = 50
 const NUDGE = { name: 'caracal_nudge', text: 'SELECT pg_notify($1, $2)' }
 
 export type Nudge = {

@@ -220,26 +220,30 @@ export class CommitQueue {
     for (const one of refused) one.reject(refusal)
   }
 
-  async #committed(texts: readonly string[], claims: readonly Claim[]): Promise<ReadonlySet<string>> {
-    const commit = this.#options.commit(texts, claims)
-    const patience = new AbortController()
-    let late = false
-    const timeout = pause(this.#options.patienceMs, patience.signal).then(() => {
-      if (patience.signal.aborted) return
-      late = true
-      this.#abandoned += 1
-      throw new Error(`no commit within ${this.#options.patienceMs} ms`)
-    }) as Promise<never>
-    commit
-      .catch(() => undefined)
-      .finally(() => {
+  #committed(texts: readonly string[], claims: readonly Claim[]): Promise<ReadonlySet<string>> {
+    const { patienceMs } = this.#options
+    return new Promise((resolve, reject) => {
+      let late = false
+      const patience = setTimeout(() => {
+        late = true
+        this.#abandoned += 1
+        reject(new Error(`no commit within ${patienceMs} ms`))
+      }, patienceMs)
+      const over = () => {
+        clearTimeout(patience)
         if (late) this.#abandoned -= 1
-      })
-    try {
-      return await Promise.race([commit, timeout])
-    } finally {
-      patience.abort()
-    }
+      }
+      this.#options.commit(texts, claims).then(
+        (lost) => {
+          over()
+          resolve(lost)
+        },
+        (error: unknown) => {
+          over()
+          reject(error)
+        },
+      )
+    })
   }
 }
 
