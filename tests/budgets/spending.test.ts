@@ -73,7 +73,7 @@ beforeAll(async () => {
   upstream = await startUpstream()
   const databaseUrl = await freshDatabaseUrl()
   const keys = sharedKeys()
-  const charges = { PROVISIONAL_CHARGE_EXPIRATION: '2s', PROVISIONAL_CHARGE_MAX: '2s', PROVISIONAL_CHARGE_SWEEP_INTERVAL: '200ms' }
+  const charges = { PROVISIONAL_CHARGE_EXPIRATION: '8s', PROVISIONAL_CHARGE_MAX: '8s', PROVISIONAL_CHARGE_SWEEP_INTERVAL: '200ms' }
   world = await openWorld({ databaseUrl, environment: { ...keys, ...charges } })
   zone = (await world.zone()).id
   const operation = (path: string, more: object = {}) => ({ method: 'GET', path, scope: 'use', ...more })
@@ -243,6 +243,7 @@ test('[P-045] another currency is a refusal; [4-17] BUDGET_REQUIRED refuses what
   expect(await call(mandate, '/dollars')).toMatchObject({ status: 403, body: { code: 'budget_currency', currency: 'EUR' } })
   const nobody = await mandateOf('nobody')
   expect((await call(nobody, '/dollars')).status).toBe(200)
+  await kill(gateways[1])
   await startGateway(gateways[1] as Gateway, { ...environment, BUDGET_REQUIRED: 'true' })
   for (const path of ['/free', '/ok/1'])
     expect(await call(nobody, path, 1)).toMatchObject({ status: 403, body: { code: 'budget_required' } })
