@@ -13,6 +13,8 @@ if (parentPort === null) throw new Error('this is a thread of caracal serve --wi
 const port = parentPort
 const say = (message: FromCompanion) => port.postMessage(message)
 const given = workerData as RolesBeside
+/** How long the thread may take to end once everything is closed. Milliseconds. */
+const LINGER_MS = 500
 
 enableCompileCache()
 if (given.environment.CA_BUNDLE_FILE) trustAuthorities(readFileSync(given.environment.CA_BUNDLE_FILE, 'utf8'))
@@ -35,5 +37,7 @@ starting.then(
 async function stop(): Promise<void> {
   const running = await starting.catch(() => undefined)
   await running?.close()
-  process.exit(0)
+  // By itself, so that its last lines are written; something that is still open does not hold it.
+  port.close()
+  setTimeout(() => process.exit(0), LINGER_MS).unref()
 }
