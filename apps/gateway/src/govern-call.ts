@@ -147,7 +147,7 @@ class Call {
     } catch (error) {
       lease.release()
       if (error instanceof AlreadyClaimed) {
-        await verdict.release()
+        await verdict.lost()
         return this.#refuseDecided({ decision: 'deny', refusal: replayed(facts.mandate), at: 'reserveOnce', facts })
       }
       if (!(error instanceof EvidenceUnavailable)) throw error

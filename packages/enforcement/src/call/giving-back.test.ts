@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { rememberUses } from '../caller/guard-replay.ts'
 import { allowAll, type CallWorld, callWorld, rule, said } from '../test-support/call-world.ts'
 import { streamsForTest, type TestStreams } from '../test-support/streams-for-test.ts'
 import { decideCall } from './decide-call.ts'
@@ -72,5 +73,56 @@ describe('no failure becomes permission [P-076]', () => {
     const w = world([rule({ id: 'b', effect: 'allow', when: 'operation.body.amount < 10.0' })])
     await expect(decideCall({ ...w.call({ token: w.token({ once: true }) }), body: boom }, w.dependencies)).rejects.toThrow('broken')
     expect([...w.claims]).toEqual([])
+  })
+})
+
+describe('what is claimed with the evidence [P-017]', () => {
+  const later = (w: CallWorld, size = 10) => {
+    const uses = rememberUses(w.dependencies, size)
+    return { ...w.dependencies, claim: uses.claim, release: uses.release, later: uses }
+  }
+
+  it('is claimed by nobody while it is decided; the verdict says it once, and gives back what was said', async () => {
+    const w = world()
+    const dependencies = later(w)
+    const token = w.token({ once: true })
+    const first = await decideCall(w.call({ token }), dependencies)
+    if (first.decision !== 'allow') throw new Error(said(first))
+    expect(w.claims.size).toBe(0)
+    expect(said(await decideCall(w.call({ token }), dependencies))).toBe('token_replayed')
+    const claim = first.claim()
+    expect(claim).toMatchObject({ key: expect.stringMatching(/^once:zon_/), owner: first.facts.call.requestId })
+    expect(first.claim()).toBeNull()
+    if (claim !== null) await w.dependencies.claim(claim.key, claim.owner, claim.ttl)
+    await first.release()
+    expect(w.claims.size).toBe(0)
+    expect(said(await decideCall(w.call({ token }), dependencies))).toBe('allow')
+  })
+
+  it('is free again when the call is refused, or does not go out before it was claimed', async () => {
+    const w = world([rule({ id: 'none', effect: 'deny' })])
+    const dependencies = later(w)
+    const token = w.token({ once: true })
+    for (let tries = 0; tries < 2; tries += 1) expect(said(await decideCall(w.call({ token }), dependencies))).toBe('denied_by_rule')
+    const open = world()
+    const again = later(open)
+    const single = open.token({ once: true })
+    for (let tries = 0; tries < 2; tries += 1) {
+      const verdict = await decideCall(open.call({ token: single }), again)
+      expect(said(verdict)).toBe('allow')
+      if (verdict.decision === 'allow') await verdict.release()
+    }
+    expect([w.claims.size, open.claims.size]).toEqual([0, 0])
+  })
+
+  it('that somebody else has is remembered: who comes with it again is refused without asking', async () => {
+    const w = world()
+    const dependencies = later(w)
+    const token = w.token({ once: true })
+    const verdict = await decideCall(w.call({ token }), dependencies)
+    if (verdict.decision !== 'allow') throw new Error(said(verdict))
+    verdict.claim()
+    await verdict.lost()
+    expect(said(await decideCall(w.call({ token }), dependencies))).toBe('token_replayed')
   })
 })

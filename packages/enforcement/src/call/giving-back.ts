@@ -45,6 +45,10 @@ export async function givingBack<Facts extends Pick<CallFacts, 'mandate' | 'deci
     if (claiming !== null) held.add(claiming.key)
     return claiming
   }
+  const lost = () => {
+    held.clear()
+    return release()
+  }
 
   let allowed = false
   try {
@@ -56,7 +60,7 @@ export async function givingBack<Facts extends Pick<CallFacts, 'mandate' | 'deci
       const { state, view } = dependencies
       const spentUnconfirmed = charges.size > 0 && [...charges].some((charge) => charge.unconfirmed === true)
       const degraded = spentUnconfirmed || state.doubted() || (view.provenAgo() ?? 0) > SILENT_SECONDS
-      return { decision: 'allow', facts, expiresAt, revocationPosition: view.position(), degraded, claim: claimNow, release }
+      return { decision: 'allow', facts, expiresAt, revocationPosition: view.position(), degraded, claim: claimNow, lost, release }
     }
     const { refusal, at, so: facts } = outcome
     const decision: CallFacts['decision'] | undefined = facts.decision

@@ -112,6 +112,8 @@ export type CallVerdict<Facts = CallFacts> =
       readonly degraded: boolean
       /** What has to be claimed with the evidence of the call, before it goes out; from then on `release` gives it back. Null: nothing. */
       readonly claim: () => Claim | null
+      /** Somebody else had what was to be claimed: that is remembered, and everything else is given back. */
+      readonly lost: () => Promise<void>
       /** Gives a single-use mandate and what was taken of budgets back: the call did not go out (P-066). */
       readonly release: () => Promise<void>
     }
