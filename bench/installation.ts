@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort } from '@caracal/harness'
 import { caracal, type Ran } from '../tests/e2e/installation.ts'
 import { startUpstream } from './haproxy.ts'
+import { memory } from './memory.ts'
 import { type ProcessorTime, processorTime } from './processor-time.ts'
 import { type Server, started, untilListens } from './server.ts'
 import { type Stores, startStores } from './stores.ts'
@@ -34,6 +35,8 @@ export type Installation = {
   /** Counts the time of this process too, and ends it with the rest if nobody did before. */
   watch(server: Server): Server
   time(): ProcessorTime
+  /** Resident MiB of every process that is counted and runs, by name. */
+  memory(): Readonly<Record<string, number>>
   /** The last words of every process that said something: warnings, errors, how it ended. */
   said(): string
   caracal(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<Ran>
@@ -141,6 +144,7 @@ async function startServices(folder: string, stores: Stores, servers: Server[], 
     another: async (role, name, settings) => serve(role, name, await freePort(), settings),
     watch,
     time: () => processorTime(watched),
+    memory: () => memory(watched),
     said: () => lastWords(servers),
     caracal: (args, env = {}) =>
       caracal(args, {

@@ -1,10 +1,23 @@
 import { type Figure, format } from './figure.ts'
 import type { Machine } from './machine.ts'
 
+/** What else somebody needs who wants to run it again and compare. */
+export type HowItRan = {
+  /** Of this run and its Node. */
+  readonly flags: readonly string[]
+  readonly secondsOfOneMeasurement: number
+  readonly turns: number
+  readonly generator: string
+  readonly loops: string
+}
+
 export type Results = {
   readonly machine: Machine
   readonly versions: Readonly<Record<string, string>>
   readonly at: string
+  readonly run: HowItRan
+  /** Resident MiB of each process after the last scenario on a running installation; empty when there was none. */
+  readonly memory: Readonly<Record<string, number>>
   readonly figures: readonly Figure[]
 }
 

@@ -5,7 +5,7 @@ import type { Bench } from './bench.ts'
 import type { Figure } from './figure.ts'
 import { startInstallation } from './installation.ts'
 import { describeMachine, versions } from './machine.ts'
-import { markdown, processorTable, table } from './report.ts'
+import { markdown, processorTable, type Results, table } from './report.ts'
 import { measureRevocation } from './revocation.ts'
 import { addedLatency } from './scenarios/added-latency.ts'
 import { compact } from './scenarios/compact.ts'
@@ -98,6 +98,7 @@ async function run(): Promise<number> {
   const profile = profileOf()
   const at = new Date().toISOString()
   const figures: Figure[] = []
+  const held: { memory: Readonly<Record<string, number>> } = { memory: {} }
   let failed = 0
   const measure = async (name: string, scenario: () => Promise<Figure[]>) => {
     tell(`${name} …`)
@@ -118,6 +119,7 @@ async function run(): Promise<number> {
     try {
       const bench: Bench = { installation, zone: await fillZone(installation), ...profile }
       for (const name of governed) await measure(name, () => (WITH_INSTALLATION[name] as (bench: Bench) => Promise<Figure[]>)(bench))
+      held.memory = installation.memory()
       if (failed > 0 || figures.some(({ errors }) => errors > 0)) tell(installation.said())
     } finally {
       await installation.stop()
@@ -127,7 +129,20 @@ async function run(): Promise<number> {
     await measure(name, () => (ALONE[name] as (profile: Profile) => Promise<Figure[]>)(profile))
   }
 
-  const results = { machine: describeMachine(), versions: versions(), at, figures }
+  const results: Results = {
+    machine: describeMachine(),
+    versions: versions(),
+    at,
+    run: {
+      flags: [...process.execArgv, ...process.argv.slice(2)],
+      secondsOfOneMeasurement: profile.seconds,
+      turns: profile.turns,
+      generator: 'wrk, one thread per load, on the same machine, over loopback',
+      loops: 'closed (the next request when the last was answered); added latency open (by a timetable)',
+    },
+    memory: held.memory,
+    figures,
+  }
   // A smoke run shows that everything runs; its figures mean nothing.
   if (!options.smoke) writeFileSync(join(import.meta.dirname, 'results.json'), `${JSON.stringify(results, null, 2)}\n`)
   if (options.json) print(JSON.stringify(results))

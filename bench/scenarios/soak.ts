@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { type Bench, ms } from '../bench.ts'
 import { absolute, type Figure } from '../figure.ts'
 import { untilSettled } from '../ledger.ts'
+import { resident } from '../memory.ts'
 import { runPairs } from '../pairs.ts'
 
 /** Requests under way; each of the sixteen applications of the zone mints in turn. */
@@ -23,9 +23,10 @@ export async function soak({ installation, zone, warm, minutes }: Bench & { read
   await runPairs(installation, zone, { ...load, seconds: warm })
   const before = await untilSettled(installation, zone)
   const settling = await runPairs(installation, zone, { ...load, seconds: Math.max(1, Math.round(seconds * SETTLED_SHARE)) })
-  const held = memory([sts.pid, gateway.pid])
+  const together = () => (resident(sts.pid) ?? 0) + (resident(gateway.pid) ?? 0)
+  const held = together()
   const ran = await runPairs(installation, zone, { ...load, seconds: Math.max(1, Math.round(seconds * (1 - SETTLED_SHARE))) })
-  const growth = memory([sts.pid, gateway.pid]) / held - 1
+  const growth = together() / held - 1
   const minted = settling.minted + ran.minted
   const pairs = settling.pairs + ran.pairs
   const expected = minted + (EVENTS_PER_PAIR - 1) * pairs
@@ -80,12 +81,4 @@ export async function soak({ installation, zone, warm, minutes }: Bench & { read
       { most: 0 },
     ),
   ]
-}
-
-/** Resident bytes of these processes. */
-function memory(pids: readonly number[]): number {
-  return pids.reduce(
-    (sum, pid) => sum + Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024,
-    0,
-  )
 }
