@@ -197,7 +197,10 @@ test('[4-22] the MCP Adapter with the STS beside it: probes and metrics of both 
   all.push(adapter)
   await adapter.ready()
   expect(await adapter.probe('/health')).toBe(200)
-  const text = await (await fetch(`${adapter.url}/metrics`)).text()
-  expect([...text.matchAll(/^caracal_build_info\{role="([a-z-]+)"/gm)].map(([, role]) => role).sort()).toEqual(['mcp-adapter', 'sts'])
+  const roles = async () => {
+    const text = await (await fetch(`${adapter.url}/metrics`)).text()
+    return [...text.matchAll(/^caracal_build_info\{role="([a-z-]+)"/gm)].map(([, role]) => role).sort()
+  }
+  await expect.poll(roles, { timeout: 60_000 }).toEqual(['mcp-adapter', 'sts'])
   expect(await adapter.end()).toBe(0)
-}, 60_000)
+}, 150_000)

@@ -1,8 +1,8 @@
 import type { OtherMetrics } from '@caracal/service'
 import type { CompanionRole } from './companion-talk.ts'
 
-/** Longest wait for one role. Milliseconds. */
-const PATIENCE_MS = 2_000
+/** Longest wait for one role: half of what a scrape may take by default. Milliseconds. */
+const PATIENCE_MS = 5_000
 
 /** What the roles on loopback would answer a scrape with, for the role at the edge; one that does not answer is left out. */
 export function metricsOf(roles: readonly CompanionRole[]): OtherMetrics {
