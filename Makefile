@@ -84,6 +84,10 @@ cluster-stop: install ## End it; nothing of it stays
 test-cluster: install ## Install, upgrade, break and remove the chart on a real Kubernetes (Debian, root; 40 minutes cold)
 	@vitest run --config vitest.cluster.config.ts $(CLUSTER)
 
+.PHONY: costs
+costs: install test-servers ## Hold what a mint and a call cost now in bench/costs.json; say in the change why
+	@COSTS=hold vitest run tests/costs
+
 .PHONY: bench
 bench: install bench-tools ## Measure: prints the table, writes bench/results.json; BENCH="--only headline --verbose" narrows it
 	@node bench/run.ts $(BENCH)
