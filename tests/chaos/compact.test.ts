@@ -80,13 +80,16 @@ test('[4-16] with a spool, Postgres away: served from memory within the bound an
   expect(await spooling.end()).toBe(0)
 }, 150_000)
 
-test('[4-27] [4-28] a dump goes into an emptied database: nothing starts before it was told, then the ledger verifies, policy holds, older mandates do not', async () => {
+test('[4-27] [4-28] [P-139] a dump goes into an emptied database: nothing starts before it was told, then the ledger verifies, policy holds, older mandates do not', async ({
+  annotate,
+}) => {
   const [gateway] = stage.started as [CompactProcess]
   const older = await mint(gateway, credential)
   const policies = (where: CompactProcess) => where.caracal(['--json', 'get', 'policies', '-z', ZONE], { CARACAL_TOKEN: token })
   const before = JSON.parse((await policies(gateway)).stdout) as unknown
   const log = stage.inPod('psql', ['-At', '-d', 'caracal', '-c', 'SELECT zone, size FROM log_heads ORDER BY zone'])
   const dump = stage.inPod('pg_dump', ['caracal'])
+  const began = performance.now()
   for (const one of stage.started) await one.end()
   stage.inPod('psql', ['-d', 'postgres', '-c', 'DROP DATABASE caracal WITH (FORCE)', '-c', 'CREATE DATABASE caracal'])
   stage.inPod('psql', ['caracal'], dump)
@@ -102,6 +105,7 @@ test('[4-27] [4-28] a dump goes into an emptied database: nothing starts before 
   expect(await call(restored, older, 'older')).toMatchObject({ status: 401 })
   const mandate = await mint(restored, credential)
   await expect.poll(async () => (await call(restored, mandate, 'newer')).status, { timeout: 20_000 }).toBe(200)
+  await annotate(`from the stop to the first call after the restore: ${Math.round(performance.now() - began)} ms`)
   expect(JSON.parse((await policies(restored)).stdout)).toEqual(before)
   const verified = await restored.caracal(['audit', 'verify', '--zone', ZONE], { CARACAL_TOKEN: token })
   expect(verified.code, verified.stdout + verified.stderr).toBe(0)
