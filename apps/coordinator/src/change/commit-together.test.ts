@@ -56,3 +56,15 @@ it('who holds a session back holds back nobody else, and what waits for it is do
   await holder
   expect((await waiting).body.state).toBe('ended')
 })
+
+it('[P-166] a session that is started and ended writes three messages: two events and what is revoked', async () => {
+  const written = async () =>
+    Number(
+      (await sql<{ last: string }>`select last_value as last from ${sql.table('outbox_id_seq')}`.execute(world.database.query)).rows[0]
+        ?.last,
+    )
+  const before = await written()
+  const session = await started(world, zone, token('peer'))
+  expect((await world.call('POST', zone.path(`/sessions/${session.id}/end`), token('peer'))).status).toBe(200)
+  expect((await written()) - before).toBe(3)
+})

@@ -113,8 +113,9 @@ function endedNow(end: {
       target: { kind: 'session', id: self.id },
       details: { cause: why.reason, sessions: rows.length, delegations: delegations.length },
     },
+    // Who caches the session itself hears of the revocation, and reads it anew for that.
     changed: [
-      ...rows.map(({ id }) => ({ kind: 'session' as const, id })),
+      ...rows.flatMap(({ id }) => (id === record?.target ? [] : [{ kind: 'session' as const, id }])),
       ...delegations.map(({ id }) => ({ kind: 'delegation' as const, id })),
     ],
     revocations: record === undefined ? [] : [toRevocation(record)],
