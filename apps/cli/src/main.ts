@@ -36,7 +36,7 @@ export function program(): Command {
     .action(async (options) => (await import('./commands/up.ts')).up(here(), options))
   caracal
     .command('serve <role>')
-    .description('start one role: api, sts, gateway, audit or coordinator; configured by the environment')
+    .description('start one role: api, sts, gateway, mcp-adapter, audit or coordinator; configured by the environment')
     .option('--with <roles>', 'other roles in the same process on one Postgres (DB_HOST, …), e.g. api,sts,audit,coordinator')
     .option('--migrate', 'with --with: apply pending migrations first', false)
     .action(async (role, options) => (await import('./commands/serve.ts')).serve(here(), role, options))

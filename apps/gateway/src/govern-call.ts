@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { REASONS, type Reason, type Refusal, type RequestId, type Resource, type Result, refuse } from '@caracal/core'
 import { type CallFacts, type CallVerdict, decideCall, noLongerAllowed, type Presented, replayed } from '@caracal/enforcement'
 import {
+  addedHeaders,
   type CallRequest,
   chargeAnswered,
   chargeUnanswered,
@@ -288,7 +289,7 @@ class Call {
         gatewayBase: target.base,
       },
       timeouts: { ...resource.timeouts, firstByte: Math.min(resource.timeouts.firstByte, this.#desk.maxFirstByte) },
-      added: ['X-Request-Id', requestId, 'X-Caracal-Decision', 'allow', ...(verdict.degraded ? ['X-Caracal-Degraded', 'unconfirmed'] : [])],
+      added: addedHeaders(requestId, verdict.degraded),
       refuse: (refusal, wentOut) => {
         this.#desk.point.measured.requests.inc({ outcome: 'error', reason: refusal.reason })
         const answer = () => sendRefusal(response, refusal, requestId, { 'x-caracal-decision': 'allow' })

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { newId, ok, REASONS, type Refusal, type RequestId, type Result, refuse } from '@caracal/core'
 import type { PassageFacts } from '@caracal/enforcement'
 import {
+  addedHeaders,
   type CallRequest,
   chargeAnswered,
   chargeUnanswered,
@@ -196,7 +197,7 @@ class Visit {
         ]),
       },
       timeouts: timeoutsOf(facts.resource, this.#desk.timeoutMs, isStream),
-      added: ['X-Request-Id', this.#requestId, 'X-Caracal-Decision', 'allow'],
+      added: addedHeaders(this.#requestId, allowed.judged.degraded),
       onAnswer: (status, raw) => chargeAnswered(charge, match?.operation?.price, { status, header: (name) => headerIn(raw, name) }),
       refuse: (refusal, wentOut) => {
         const answer = () => this.refuse(refusal, kind, 'error', 'allow')

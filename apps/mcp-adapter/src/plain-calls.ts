@@ -110,6 +110,7 @@ export async function answerPlain(
     'cache-control': 'no-store',
     'x-request-id': requestId,
     'x-caracal-decision': 'allow',
+    ...(decided.allowed.judged.degraded === true ? { 'x-caracal-degraded': 'unconfirmed' } : {}),
   })
   response.end(body)
 }

@@ -15,6 +15,7 @@ export { type ForwardInput, forward, type Outcome, type RunningExchange } from '
 export { LeakScan, SCANNED_BYTES } from './exchange/leak-scan.ts'
 export { lingerThenClose } from './exchange/linger.ts'
 export { hasBody, UploadBody, UploadError, type UploadFault } from './exchange/upload-body.ts'
+export { addedHeaders } from './headers/added-headers.ts'
 export {
   headersForClient,
   headersForUpstream,
