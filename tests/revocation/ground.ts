@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client, Cluster } from './cluster.ts'
 import { startUpstream, type Upstream } from './running-call.ts'
 
@@ -115,7 +116,12 @@ export async function openGround(cluster: Cluster, rounds: number, zoneName = 'g
   const shared = identifier(zoneName, 'shared')
 
   const mint = async (client: Client, form: Readonly<Record<string, string>>) => {
-    const answer = await cluster.token(client, form)
+    let answer = await cluster.token(client, form)
+    // Secrets that an STS does not know yet are asked for at a bounded rate; it hears of them by itself a moment later.
+    for (let tries = 0; answer.status === 401 && tries < 100; tries += 1) {
+      await sleep(50)
+      answer = await cluster.token(client, form)
+    }
     if (answer.status !== 200) throw new Error(`no mandate: ${JSON.stringify(answer.body)}`)
     return { mandate: answer.body.access_token as string, mandateId: answer.body.mandate_id as string }
   }
