@@ -6,11 +6,11 @@ import {
   type Database,
   expireCharges,
   forgetCharges,
-  inZone,
   type Job,
   lockBudgets,
   type Queryable,
 } from '@caracal/postgres'
+import { zoneByZone } from './zone-by-zone.ts'
 
 /** An expired charge is kept this long for a settlement that comes late. Milliseconds. */
 const KEPT_MS = 7 * 86_400_000
@@ -40,20 +40,15 @@ export function expireChargesJob(options: ExpireOptions): Job {
     step: async ({ demand }) => {
       const now = clock()
       const due = await chargesDue(database.query, now, now - KEPT_MS, batch)
-      for (const [zone, charges] of Map.groupBy(due, (charge) => charge.zone)) {
+      const expire = async (tx: Queryable, zone: ZoneId, charges: typeof due) => {
         const requests = (state: 'reserved' | 'expired') => charges.flatMap((one) => (one.state === state ? [one.request] : []))
-        const expired = await inZone(zone, () =>
-          database.transaction(async (tx) => {
-            const ran = await expireCharges(tx, zone, requests('reserved'), now)
-            await giveBack(tx, zone, ran)
-            await forgetCharges(tx, zone, requests('expired'))
-            await options.onExpired?.(tx, ran)
-            await demand(tx)
-            return ran.length
-          }),
-        )
-        options.onDone?.(expired)
+        const ran = await expireCharges(tx, zone, requests('reserved'), now)
+        await giveBack(tx, zone, ran)
+        await forgetCharges(tx, zone, requests('expired'))
+        await options.onExpired?.(tx, ran)
+        return ran.length
       }
+      await zoneByZone({ database, demand }, due, expire, options.onDone)
       return due.length >= batch
     },
   }

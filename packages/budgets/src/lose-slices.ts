@@ -1,7 +1,6 @@
 import type { BudgetId, Clock, ZoneId } from '@caracal/core'
 import {
   type Database,
-  inZone,
   type Job,
   lockBudgets,
   type Queryable,
@@ -13,6 +12,7 @@ import {
 } from '@caracal/postgres'
 import { Balances } from './balance.ts'
 import { spanAt } from './span.ts'
+import { zoneByZone } from './zone-by-zone.ts'
 
 /** What an enforcement point held and never said what it spent of. In millionths of `currency`, or calls; it counts as spent. */
 export type LostSlice = {
@@ -44,15 +44,10 @@ export function loseSlicesJob({ database, clock, everyMs, batch, onLost }: LoseO
     everyMs,
     step: async ({ demand }) => {
       const found = await slicesLost(database.query, clock(), batch)
-      for (const [zone, slices] of Map.groupBy(found, (slice) => slice.zone)) {
-        await inZone(zone, () =>
-          database.transaction(async (tx) => {
-            const lost = await lose(tx, zone, slices, clock())
-            if (lost.length > 0) await onLost?.(tx, lost)
-            await demand(tx)
-          }),
-        )
-      }
+      await zoneByZone({ database, demand }, found, async (tx, zone, slices) => {
+        const lost = await lose(tx, zone, slices, clock())
+        if (lost.length > 0) await onLost?.(tx, lost)
+      })
       return found.length >= batch
     },
   }

@@ -1,5 +1,6 @@
-import type { Clock } from '@caracal/core'
-import { type Database, inZone, type Job, purgeUsage, usageBefore } from '@caracal/postgres'
+import type { Clock, ZoneId } from '@caracal/core'
+import { type Database, type Job, purgeUsage, type Queryable, usageBefore } from '@caracal/postgres'
+import { zoneByZone } from './zone-by-zone.ts'
 
 /** How often somebody looks. Milliseconds. */
 const EVERY_MS = 3_600_000
@@ -22,17 +23,13 @@ export function purgeUsageJob({ database, clock, keepMs, batch, onDone }: PurgeO
     everyMs: EVERY_MS,
     step: async ({ demand }) => {
       const old = await usageBefore(database.query, clock() - keepMs, batch)
-      for (const [zone, found] of Map.groupBy(old, (one) => one.zone)) {
-        const requests = found.map(({ request }) => request)
-        const purged = await inZone(zone, () =>
-          database.transaction(async (tx) => {
-            const count = await purgeUsage(tx, zone, requests)
-            await demand(tx)
-            return count
-          }),
+      const forget = (tx: Queryable, zone: ZoneId, found: typeof old) =>
+        purgeUsage(
+          tx,
+          zone,
+          found.map(({ request }) => request),
         )
-        onDone?.(purged)
-      }
+      await zoneByZone({ database, demand }, old, forget, onDone)
       return old.length >= batch
     },
   }
